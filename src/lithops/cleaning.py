@@ -1,0 +1,44 @@
+"""Removing what executors have put into storage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from lithops.storage.base import StorageBackend
+from lithops.wire.keys import (
+    FUNCTIONS_PREFIX,
+    cloudobject_key,
+    executor_prefix,
+    job_prefix,
+)
+
+
+class Cleaner:
+    """Removes one executor's objects from its bucket."""
+
+    def __init__(self, storage: StorageBackend, bucket: str, executor_id: str) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._executor_id = executor_id
+        self._owner_pid = os.getpid()
+
+    def clean(self, job_keys: Iterable[str], *, cloudobjects: bool, functions: bool) -> None:
+        """Remove the objects of these jobs; all cloud objects and functions of the bucket's users only if asked."""
+        prefixes = [job_prefix(key) for key in sorted(job_keys)]
+        if cloudobjects:
+            prefixes.append(cloudobject_key(self._executor_id, ""))
+        if functions:
+            prefixes.append(FUNCTIONS_PREFIX)
+        for prefix in prefixes:
+            self._remove(prefix)
+
+    def clean_all(self) -> None:
+        """Remove everything of this executor's jobs."""
+        if os.getpid() == self._owner_pid and self._storage.bucket_exists(self._bucket):
+            self._remove(executor_prefix(self._executor_id))
+
+    def _remove(self, prefix: str) -> None:
+        keys = [info.key for info in self._storage.list(self._bucket, prefix)]
+        if keys:
+            self._storage.delete(self._bucket, keys)

@@ -1,0 +1,294 @@
+"""Localhost compute: warm worker processes, each with one task in hand, and one thread that talks to all of them.
+
+::
+
+    invoke(task) ──► WorkerProcess.send ──pipe──► entry.main ──► Worker.run
+    receive()    ◄── WorkerProcess.read ◄──pipe── report (one status a call, before the next call starts)
+
+Since every status is in the pipe before the next call starts, and claims tell which calls have not started, the death
+of a process costs exactly the call that was running. The other calls of its task are declined, and sent again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lithops.compute.backends.localhost.config import LocalhostConfig
+from lithops.compute.backends.localhost.endings import count_memory_kills, failure_of_exit, failure_of_timeout
+from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
+from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource, Throttled
+from lithops.wire.codec import Frame, statuses_from_frame
+from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, Task
+
+_INLINE_BYTES = 1 << 18
+_STARTUP_S = 60.0
+_PATIENCE_S = 0.01
+"""A call that runs for longer gives back the calls that wait behind it."""
+_COALESCE_S = 0.0005
+"""While statuses pour in, the reader rests this long between reads, so that it handles many at a time."""
+_COALESCE_FROM = 4
+_EXIT_S = 2.0
+
+
+class LocalhostCompute:
+    """Runs tasks in worker processes of this machine. `receive` and `invoke` belong to one thread."""
+
+    name = "localhost"
+
+    def __init__(self, config: LocalhostConfig, *, environment: Mapping[str, str] | None = None) -> None:
+        self._python = config.runtime or sys.executable
+        self._environment = {**os.environ, **(environment or {})}
+        self.limits = Limits(
+            max_activations=config.processes,
+            inline_bytes=_INLINE_BYTES,
+            payload_bytes=64 << 20,
+            startup_s=_STARTUP_S,
+            adaptive_batches=True,
+        )
+        self._idle: list[WorkerProcess] = []
+        self._busy: dict[WorkerProcess, Assignment] = {}
+        self._memory_kills = count_memory_kills()
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._owner_pid = os.getpid()
+        self._ready_statuses: list[CallStatus] = []
+        self._streaming = False
+
+    # ------------------------------------------------------------ runtimes
+
+    def deploy(self, runtime: str, memory_mb: int, timeout_s: float) -> RuntimeInfo:  # noqa: ARG002
+        """Nothing is deployed here: the runtime is a Python interpreter of this machine."""
+        return RuntimeInfo(self._python, memory_mb, f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"python": self._python, "worker_processes": self.limits.max_activations}
+
+    def runtimes(self) -> Sequence[RuntimeInfo]:
+        return [self.deploy(self._python, 0, 0)]
+
+    def remove(self, runtime: str) -> None:
+        raise ComputeError(f"localhost has deployed nothing, so there is no runtime '{runtime}' to remove")
+
+    # ------------------------------------------------------------ tasks out
+
+    def invoke(self, task: Task, runtime: RuntimeInfo) -> str:  # noqa: ARG002 - there is one runtime
+        process = self._idle.pop() if self._idle else self._start()
+        self._busy[process] = Assignment(task, time.monotonic())
+        process.send(task)
+        self._watch(process)
+        return f"pid-{process.pid}"
+
+    def cancel(self, task_id: int, job_key: str, indexes: Sequence[int]) -> None:  # noqa: ARG002
+        """Stop calls of a task: those that wait are taken back, the one that runs dies with its process."""
+        for process, assignment in list(self._busy.items()):
+            if assignment.task.task_id == task_id:
+                self._reclaim(process)
+                running = assignment.running
+                if running is not None and running.index in set(indexes):
+                    self._lose(process, Failure(FailureKind.CANCELLED, "cancelled", "the call was cancelled"))
+
+    def status_source(self) -> StatusSource:
+        return self
+
+    # ------------------------------------------------------------ statuses in
+
+    def receive(self, timeout_s: float) -> Sequence[CallStatus]:
+        """Statuses that arrived, and those of calls whose process died or whose time is up."""
+        if self._streaming:
+            time.sleep(_COALESCE_S)
+        wait_s = 0.0 if self._ready_statuses else min(timeout_s, self._next_check_s())
+        for key, events in self._selector.select(max(0.0, wait_s)):
+            if key.fd == self._wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            elif events & selectors.EVENT_READ:
+                self._read(key.data)
+            elif events & selectors.EVENT_WRITE:
+                key.data.flush()
+                self._watch(key.data)
+        self._check_running(time.monotonic())
+        statuses, self._ready_statuses = self._ready_statuses, []
+        self._streaming = len(statuses) >= _COALESCE_FROM
+        return statuses
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def watch(self, job_key: str) -> None:
+        """Nothing to do: statuses come by themselves."""
+
+    def forget(self, job_key: str) -> None:
+        """Nothing to do: workers keep only the last few jobs."""
+
+    def close(self) -> None:
+        """Stop all processes. The next `invoke` starts new ones."""
+        if os.getpid() != self._owner_pid:
+            return
+        idle, busy = self._idle, list(self._busy)
+        self._idle, self._busy = [], {}
+        for process in busy:
+            process.kill()
+        for process in idle:
+            process.say_goodbye()
+        for process in (*busy, *idle):
+            self._retire(process)
+
+    # ------------------------------------------------------------ processes
+
+    def _start(self) -> WorkerProcess:
+        if len(self._busy) >= self.limits.max_activations:
+            raise Throttled(f"all {self.limits.max_activations} worker processes are busy")
+        try:
+            process = WorkerProcess(self._python, self._environment)
+        except OSError as error:
+            raise ComputeError(
+                f"a worker process of '{self._python}' cannot be started: {error}; check localhost: runtime"
+            ) from error
+        self._selector.register(process.statuses_fd, selectors.EVENT_READ, process)
+        return process
+
+    def _watch(self, process: WorkerProcess) -> None:
+        """Ask to be told when a pipe that was full takes more."""
+        registered = process.tasks_fd in self._selector.get_map()
+        if process.flush():
+            if registered:
+                self._selector.unregister(process.tasks_fd)
+        elif not registered:
+            self._selector.register(process.tasks_fd, selectors.EVENT_WRITE, process)
+
+    def _retire(self, process: WorkerProcess) -> int | None:
+        """Let go of a process that is ending, and give its exit code."""
+        for fd in (process.statuses_fd, process.tasks_fd):
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+        code = process.wait(_EXIT_S)
+        process.kill()
+        process.wait(_EXIT_S)
+        process.close()
+        return code
+
+    def _read(self, process: WorkerProcess) -> None:
+        frames = process.read()
+        if frames is None:
+            self._bury(process)
+            return
+        for frame in frames:
+            if process.ready:
+                self._take(statuses_from_frame(frame), process)
+            else:
+                self._greet(process, frame)
+
+    def _greet(self, process: WorkerProcess, hello: Frame) -> None:
+        """The process is up: the clock of its first call starts now."""
+        process.ready = True
+        said = hello.header["hello"]
+        if tuple(said["python"]) != sys.version_info[:2]:
+            theirs = ".".join(map(str, said["python"]))
+            ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            message = (
+                f"the runtime '{self._python}' is Python {theirs}, this program runs on Python {ours}: "
+                f"functions cannot move between them; set localhost: runtime to a Python {ours}"
+            )
+            self._lose(process, Failure(FailureKind.LOST, "lost", message))
+        elif process in self._busy:
+            self._busy[process].since = time.monotonic()
+
+    def _take(self, statuses: list[CallStatus], process: WorkerProcess) -> None:
+        self._ready_statuses.extend(statuses)
+        assignment = self._busy[process]
+        now = time.monotonic()
+        for _ in statuses:
+            assignment.reported(now)
+        self._free_if_done(process)
+
+    def _free_if_done(self, process: WorkerProcess) -> None:
+        if self._busy[process].running is None:
+            del self._busy[process]
+            self._idle.append(process)
+
+    # ------------------------------------------------------------ calls that do not return
+
+    def _next_check_s(self) -> float:
+        """Seconds until a running call may have run out of patience or time."""
+        if not self._busy:
+            return float("inf")
+        now = time.monotonic()
+        return min(
+            assignment.since + (_PATIENCE_S if assignment.waiting and process.ready else self._allowed_s(process)) - now
+            for process, assignment in self._busy.items()
+        )
+
+    def _allowed_s(self, process: WorkerProcess) -> float:
+        return self._busy[process].task.job.timeout_s if process.ready else _STARTUP_S
+
+    def _check_running(self, now: float) -> None:
+        for process, assignment in list(self._busy.items()):
+            ran_s = now - assignment.since
+            if assignment.waiting and process.ready and ran_s > _PATIENCE_S:
+                self._reclaim(process)
+            if process in self._busy and ran_s > self._allowed_s(process):
+                # Its report may be in the pipe already: then it was in time.
+                frames = process.read() if process.ready else []
+                for frame in frames or ():
+                    self._take(statuses_from_frame(frame), process)
+                if process in self._busy and self._busy[process].since == assignment.since:
+                    self._lose(process, failure_of_timeout(self._allowed_s(process)))
+
+    def _bury(self, process: WorkerProcess) -> None:
+        """The process has closed its pipe: find out how it ended."""
+        code = process.wait(_EXIT_S)
+        kills = count_memory_kills()
+        for_memory = code == -9 and kills > self._memory_kills
+        self._memory_kills = kills
+        if process in self._busy:
+            words = process.last_words()
+            self._lose(process, failure_of_exit(code, killed_for_memory=for_memory, last_words=words))
+        else:
+            self._idle.remove(process)
+            self._retire(process)
+
+    def _lose(self, process: WorkerProcess, failure: Failure) -> None:
+        """End a process. The call that ran in it has failed; those that waited are declined."""
+        process.kill()
+        self._reclaim(process)
+        assignment = self._busy.pop(process, None)
+        if assignment is None:  # no call was running
+            self._idle.remove(process)
+            self._retire(process)
+            return
+        task, running = assignment.task, assignment.running
+        assert running is not None
+        phase = Phase.CANCELLED if failure.kind is FailureKind.CANCELLED else Phase.LOST
+        self._ready_statuses.append(
+            CallStatus(
+                task.job.job_key,
+                running.index,
+                phase,
+                task.task_id,
+                running.attempt,
+                f"pid-{process.pid}",
+                failure=failure,
+                logs=process.last_words(),
+            )
+        )
+        self._retire(process)
+
+    def _reclaim(self, process: WorkerProcess) -> None:
+        """Take back the calls of a process that have not started: they are declined, and sent again."""
+        assignment = self._busy[process]
+        task = assignment.task
+        self._ready_statuses.extend(
+            CallStatus(task.job.job_key, call.index, Phase.DECLINED, task.task_id, call.attempt)
+            for call in assignment.shorten(process.reclaim())
+        )
+        self._free_if_done(process)

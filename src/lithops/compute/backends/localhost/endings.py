@@ -1,0 +1,59 @@
+"""Why a worker process ended, in words that help: what killed it, and what can be done."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from lithops.wire.messages import Failure, FailureKind
+
+_LAST_WORDS = 2000
+"""How many characters of a dead worker's output its error quotes."""
+
+
+def failure_of_exit(code: int | None, *, killed_for_memory: bool, last_words: str) -> Failure:
+    """The failure of the call that was running when its worker ended with `code` (negative: a signal)."""
+    if killed_for_memory:
+        kind, message = FailureKind.MEMORY, "the worker was killed because the machine ran out of memory"
+        message += "; use smaller inputs, or fewer workers at once (localhost: worker_processes)"
+    elif code is None:
+        kind, message = FailureKind.LOST, "the worker closed its pipe but does not end; it was killed"
+    elif code < 0:
+        name = _signal_name(-code)
+        kind, message = FailureKind.LOST, f"the worker was killed by {name}{_hint(-code)}"
+    else:
+        kind = FailureKind.LOST
+        message = f"the worker ended by itself with exit code {code}: something in the call ended the process"
+    if last_words.strip():
+        message += f"; its last output was:\n{last_words[-_LAST_WORDS:].rstrip()}"
+    return Failure(kind, kind.value, message)
+
+
+def failure_of_timeout(timeout_s: float) -> Failure:
+    text = f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
+    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
+
+
+def count_memory_kills() -> int:
+    """How many processes this machine has killed for want of memory; 0 where it does not tell."""
+    try:
+        match = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        return 0
+    return int(match[1]) if match else 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _hint(number: int) -> str:
+    if number == signal.SIGSEGV:
+        return " (a crash in compiled code, or very deep recursion)"
+    if number == signal.SIGKILL:
+        return " (by another process, or by a limit of this machine)"
+    return ""

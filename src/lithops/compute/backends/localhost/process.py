@@ -1,0 +1,167 @@
+"""One worker process as its client sees it: pipes, the task in hand, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
+from lithops.wire.messages import Call, JobSpec, Task
+from lithops.worker.capture import read_tail
+
+_READ_BYTES = 1 << 20
+_BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
+
+
+class WorkerProcess:
+    """A process that runs one task at a time. Owned and used by one thread."""
+
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        self._output: IO[bytes] = tempfile.TemporaryFile(mode="a+b", buffering=0)  # noqa: SIM115
+        claims_read, self._claims_write = os.pipe()
+        self._claims_read = claims_read
+        os.set_blocking(claims_read, False)
+        # A session of its own keeps the terminal's Ctrl-C away, and makes it one group with what its calls start.
+        self._popen = subprocess.Popen(
+            [python, "-c", _BOOT, str(claims_read)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            pass_fds=(claims_read,),
+            env=dict(environment),
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self.tasks_fd = self._popen.stdin.fileno()
+        self.statuses_fd = self._popen.stdout.fileno()
+        os.set_blocking(self.tasks_fd, False)
+        os.set_blocking(self.statuses_fd, False)
+        self.pid = self._popen.pid
+        self.ready = False
+        """Whether it has said hello."""
+        self._known_jobs: dict[str, JobSpec] = {}
+        self._reader = FrameReader()
+        self._outbox = b""
+        self._tasks_sent = 0
+
+    # ------------------------------------------------------------ talking
+
+    def send(self, task: Task) -> None:
+        """Hand over a task; the claims for its calls go first."""
+        os.write(self._claims_write, bytes([self._tasks_sent % 256]) * len(task.calls))
+        self._tasks_sent += 1
+        known = task.job.job_key in self._known_jobs
+        if not known:
+            remember_job(task.job, self._known_jobs)
+        self._outbox += b"".join(task_to_frame(task, with_job=not known))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Write what the pipe takes now; True once everything is written."""
+        view = memoryview(self._outbox)
+        try:
+            while view:
+                view = view[os.write(self.tasks_fd, view) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            view = view[:0]  # the process is dead, which its other pipe tells as well
+        self._outbox = bytes(view)
+        return not self._outbox
+
+    def read(self) -> list[Frame] | None:
+        """The frames that have arrived; None once the process has closed the pipe."""
+        frames: list[Frame] = []
+        while True:
+            try:
+                data = os.read(self.statuses_fd, _READ_BYTES)
+            except BlockingIOError:
+                return frames
+            if not data:
+                return frames or None
+            frames.extend(self._reader.feed(data))
+            if len(data) < _READ_BYTES:
+                return frames
+
+    def reclaim(self) -> int:
+        """Take back the claims that the process has not used: it will not start that many of its last calls."""
+        try:
+            return len(os.read(self._claims_read, 1 << 16))
+        except BlockingIOError:
+            return 0
+
+    # ------------------------------------------------------------ ending
+
+    def kill(self) -> None:
+        """End the process and all that its calls have started, now."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def say_goodbye(self) -> None:
+        """Close the pipe of tasks: an idle process ends by itself."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.close()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code, negative for a signal; None if it has not ended in time."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def last_words(self) -> str:
+        """What its last call printed before the process died."""
+        fd = self._output.fileno()
+        return read_tail(fd, os.lseek(fd, 0, os.SEEK_END))
+
+    def close(self) -> None:
+        """Release the pipes. The process ends when it sees that."""
+        streams: Sequence[IO[Any] | None] = (self._popen.stdin, self._popen.stdout, self._output)
+        for stream in streams:
+            if stream is not None:
+                stream.close()
+        for fd in (self._claims_read, self._claims_write):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._claims_read = self._claims_write = -1
+
+
+class Assignment:
+    """The task that a process has in hand: which of its calls have been reported, and which one is running."""
+
+    def __init__(self, task: Task, now: float) -> None:
+        self.task = task
+        self._calls = task.calls
+        self._reported = 0
+        self.since = now
+        """When the running call started, as far as is known here."""
+
+    def reported(self, now: float) -> None:
+        """The running call has ended, and the next one started."""
+        self._reported += 1
+        self.since = now
+
+    def shorten(self, count: int) -> tuple[Call, ...]:
+        """Take the last `count` calls out of the task and give them back."""
+        if not count:
+            return ()
+        taken = self._calls[-count:]
+        self._calls = self._calls[:-count]
+        return taken
+
+    @property
+    def running(self) -> Call | None:
+        """The call that is running; None when all have been reported."""
+        return self._calls[self._reported] if self._reported < len(self._calls) else None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls may not have started yet."""
+        return max(0, len(self._calls) - self._reported - 1)

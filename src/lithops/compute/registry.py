@@ -1,0 +1,28 @@
+"""The compute backends by name. A new one is one row here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lithops.compute.base import ComputeBackend
+from lithops.registry import Registry, Row
+
+_registry = Registry(
+    "compute",
+    "lithops.compute",
+    {
+        "localhost": Row(
+            "lithops.compute.backends.localhost.config:LocalhostConfig",
+            "lithops.compute.backends.localhost.backend:LocalhostCompute",
+        ),
+    },
+)
+
+backend_names = _registry.names
+config_class = _registry.config_class
+
+
+def create(name: str, config: Any, **kwargs: Any) -> ComputeBackend:
+    """The backend `name`, made of its configuration (an instance of `config_class(name)`) and `kwargs`."""
+    backend: ComputeBackend = _registry.create(name, config, **kwargs)
+    return backend

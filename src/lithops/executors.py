@@ -1,0 +1,476 @@
+"""Executors: what users hold. The story of a call in one page: prepare → invoke → monitor → futures.
+
+::
+
+    map(function, data) ─► Preparer ─► Job ─► JobMonitor.submit ─► Invoker ─► ComputeBackend
+                                                   │
+    get_result() ◄─ wait ◄─ ResponseFuture.settle ◄┘◄─ JobTracker ◄─ StatusSource
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import lithops.wait as waiting
+from lithops.clock import Clock, SystemClock
+from lithops.cleaning import Cleaner
+from lithops.compute import registry as compute_registry
+from lithops.compute.base import ComputeBackend, SupportsDirectResults
+from lithops.config.loader import resolve
+from lithops.config.logs import setup_lithops_logger
+from lithops.config.model import Settings
+from lithops.constants import LITHOPS_TEMP_DIR
+from lithops.exceptions import InvalidCall
+from lithops.future import FutureOwner, FuturesList, ResponseFuture
+from lithops.invoke.chain import follow
+from lithops.invoke.invoker import Invoker
+from lithops.monitor.logs import JobLogs
+from lithops.monitor.monitor import JobMonitor
+from lithops.monitor.sources.storage import StorageSource
+from lithops.prepare.bind import Binder, elements
+from lithops.prepare.job import Job
+from lithops.prepare.options import DataOptions, JobOptions, RetryOn
+from lithops.prepare.prepare import Preparer
+from lithops.storage import registry as storage_registry
+from lithops.storage.base import StorageBackend
+from lithops.storage.client import Storage
+from lithops.wait import ALL_COMPLETED, ALWAYS, Futures, Split
+from lithops.summary import summarize
+from lithops.wire.ids import new_executor_id
+
+logger = logging.getLogger(__name__)
+
+_RUNTIME_MEMORY = "runtime_memory"
+
+
+class FunctionExecutor:
+    """Runs functions on a compute backend, with a storage backend beside it.
+
+    With no configuration at all, that is this machine. `config` (a dict) replaces the configuration file; named
+    arguments, and keyword arguments that are keys of the compute backend's section, override it. `log_level` sets up
+    the `lithops` logger: a level's name does, None leaves logging alone, False takes the configuration's level.
+
+    A context manager: leaving it stops what it started. Raises `ConfigError` for a configuration that cannot be used.
+    """
+
+    def __init__(
+        self,
+        mode: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        config_file: str | None = None,
+        backend: str | None = None,
+        storage: str | None = None,
+        monitoring: str | None = None,
+        log_level: str | bool | None = False,
+        **kwargs: Any,
+    ) -> None:
+        settings = resolve(
+            config,
+            config_file=config_file,
+            mode=mode,
+            backend=backend,
+            storage=storage,
+            monitoring=monitoring,
+            log_level=log_level,
+            overrides=kwargs,
+        )
+        _set_up_logging(settings, log_level)
+        compute = compute_registry.create(
+            settings.compute_name, settings.compute, environment=_runtime_environment(settings)
+        )
+        store = storage_registry.create(settings.storage_name, settings.storage)
+        explicit = config is not None or any((mode, backend, storage, monitoring, kwargs))
+        self._assemble(settings, compute, store, SystemClock(), env=_nested_environment(settings) if explicit else {})
+
+    @classmethod
+    def over(
+        cls, compute: ComputeBackend, storage: StorageBackend, settings: Settings, *, clock: Clock, threaded: bool
+    ) -> FunctionExecutor:
+        """An executor over backends that exist already: for tests and simulations, which bring their own clock.
+
+        Without a thread, whoever brings the clock must call `job_monitor.step` while somebody waits.
+        """
+        executor = cls.__new__(cls)
+        executor._assemble(settings, compute, storage, clock, threaded=threaded, env={})
+        return executor
+
+    def _assemble(
+        self, settings: Settings, compute: ComputeBackend, storage: StorageBackend, clock: Clock, *,
+        env: Mapping[str, str], threaded: bool = True,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self.config: dict[str, Any] = settings.raw
+        self.executor_id = new_executor_id()
+        self.backend = settings.compute_name
+        self.mode = settings.lithops.mode
+        self.futures: list[ResponseFuture] = []
+        bucket = storage.default_bucket()
+        self.storage = Storage.over(storage, bucket, job_key=self.executor_id)
+        self.compute_handler = compute
+        self.invoker = Invoker(compute)
+        source = (
+            compute.status_source()
+            if isinstance(compute, SupportsDirectResults)
+            else StorageSource(storage, bucket, interval_s=settings.lithops.monitoring_interval, clock=clock)
+        )
+        logs = JobLogs(os.path.join(LITHOPS_TEMP_DIR, "logs"))
+        self.job_monitor = JobMonitor(
+            compute, source, storage, bucket, invoker=self.invoker, logs=logs, clock=clock, threaded=threaded
+        )
+        self._preparer = Preparer(
+            self,
+            self.executor_id,
+            self.job_monitor,
+            settings=settings.lithops,
+            compute=compute,
+            runtime=getattr(settings.compute, "runtime", ""),
+            runtime_memory=getattr(settings.compute, _RUNTIME_MEMORY, 0),
+            storage=storage,
+            bucket=bucket,
+            env=env,
+        )
+        self._cleaner = Cleaner(storage, bucket, self.executor_id)
+        keep = not settings.lithops.data_cleaner
+        self._finalizer = weakref.finalize(self, _shut_down, self.job_monitor, compute, self._cleaner, keep)
+        logger.info("executor %s: %s compute, %s storage", self.executor_id, compute.name, storage.name)
+
+    def __enter__(self) -> FunctionExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is running, stop what was started, and remove this executor's data from the storage."""
+        self._finalizer()
+
+    # ------------------------------------------------------------ verbs
+
+    def call_async(
+        self, func: Callable[..., Any], data: Any, extra_env: Mapping[str, str] | None = None,
+        runtime_memory: int | None = None, timeout: float | None = None,
+        include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
+        retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
+    ) -> ResponseFuture:  # fmt: skip
+        """Call `func` once. A tuple spreads over its parameters, a dict goes by name, anything else is one argument.
+
+        `runtime_memory` is in MB, `timeout` in seconds. `retries` repeats a call that failed, after `backoff` seconds
+        (doubling), if `retry_on` (exception classes, or a function of the exception) agrees.
+        Raises `InvalidCall` or `NotSerializable` before anything is sent.
+        """
+        options = JobOptions(
+            extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
+            exclude_modules=exclude_modules, retries=retries, retry_on=retry_on, backoff=backoff,
+        )  # fmt: skip
+        job, _ = self._preparer.calls("A", Binder(func), [data], DataOptions(), options)
+        if len(job.futures) != 1:
+            raise InvalidCall(f"{data!r} names {len(job.futures)} objects, which are as many calls: use map")
+        job.info.single = True
+        return self._submit(job)[0]
+
+    def map(
+        self, map_function: Callable[..., Any], map_iterdata: Any, chunksize: int | None = None,
+        extra_args: tuple[Any, ...] | dict[str, Any] | None = None, extra_env: Mapping[str, str] | None = None,
+        runtime_memory: int | None = None, obj_chunk_size: int | None = None, obj_chunk_number: int | None = None,
+        obj_newline: str | None = "\n", timeout: float | None = None,
+        include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
+        retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
+        max_concurrency: int | None = None,
+    ) -> FuturesList:  # fmt: skip
+        """Call `map_function` once for each element of `map_iterdata`.
+
+        `chunksize` is the number of calls per task, `obj_chunk_size` in bytes; the rest as for `call_async`.
+        `max_concurrency` bounds how many of these calls run at once. Over earlier futures, each call gets a result.
+        """
+        options = JobOptions(
+            extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
+            exclude_modules=exclude_modules, chunksize=chunksize, retries=retries, retry_on=retry_on,
+            backoff=backoff, max_concurrency=max_concurrency,
+        )  # fmt: skip
+        data = DataOptions(
+            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
+        )
+        futures, _ = self._map(map_function, map_iterdata, extra_args, data, options)
+        return futures
+
+    def map_reduce(
+        self, map_function: Callable[..., Any], map_iterdata: Any, reduce_function: Callable[..., Any],
+        chunksize: int | None = None, extra_args: tuple[Any, ...] | dict[str, Any] | None = None,
+        extra_args_reduce: tuple[Any, ...] | dict[str, Any] | None = None,
+        extra_env: Mapping[str, str] | None = None, map_runtime_memory: int | None = None,
+        reduce_runtime_memory: int | None = None, timeout: float | None = None,
+        obj_chunk_size: int | None = None, obj_chunk_number: int | None = None, obj_newline: str | None = "\n",
+        obj_reduce_by_key: bool = False, spawn_reducer: int = 20,
+        include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
+        retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
+        max_concurrency: int | None = None,
+    ) -> FuturesList:  # fmt: skip
+        """`map`, and then `reduce_function` with the list of the results: once, or once for each object.
+
+        A reducer is prepared at once and sent when its inputs are complete, so that it never holds a worker while it
+        waits: `spawn_reducer` is accepted for programs of 3.x. Gives the map's futures followed by the reducers'.
+        """
+        if not ALWAYS <= spawn_reducer <= ALL_COMPLETED:
+            raise InvalidCall(f"spawn_reducer is {spawn_reducer!r}: it must be a percentage from 0 to 100")
+        options = JobOptions(
+            extra_env=extra_env, runtime_memory=map_runtime_memory, timeout=timeout, include_modules=include_modules,
+            exclude_modules=exclude_modules, chunksize=chunksize, retries=retries, retry_on=retry_on,
+            backoff=backoff, max_concurrency=max_concurrency,
+        )  # fmt: skip
+        data = DataOptions(
+            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
+        )
+        reducer = Binder(reduce_function, extra_args=extra_args_reduce)
+        reducer.bind([])
+        mapped, sources = self._map(map_function, map_iterdata, extra_args, data, options, intermediate=True)
+        groups = _by_source(mapped, sources) if obj_reduce_by_key else [list(mapped)]
+        job = self._preparer.collecting(
+            reducer, extra_args_reduce, len(groups), replace(options, runtime_memory=reduce_runtime_memory)
+        )
+        job.info.single = not obj_reduce_by_key
+        reduced = self._submit(job)
+        follow(self.job_monitor, job.spec.job_key, groups)
+        return FuturesList([*mapped, *reduced], executor=self)
+
+    def imap(
+        self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
+    ) -> Iterator[Any]:
+        """Results in the order of the elements, while at most `window` calls are under way or unread.
+
+        The iterable may be endless. `options` are those of `map`.
+        """
+        for futures in self._windows(func, iterable, window, options):
+            for future in futures:
+                yield future.result()
+
+    def imap_unordered(
+        self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
+    ) -> Iterator[Any]:
+        """As `imap`, but each result as soon as it and all of earlier windows are there."""
+        for futures in self._windows(func, iterable, window, options):
+            for future in waiting.as_completed(futures):
+                yield future.result()
+
+    # ------------------------------------------------------------ results
+
+    def wait(
+        self, fs: Futures | None = None, throw_except: bool = True, return_when: int = ALL_COMPLETED,
+        download_results: bool = False, timeout: float | None = None, threadpool_size: int = 64,
+        wait_dur_sec: float | None = None, show_progressbar: bool = True,
+    ) -> Split:  # fmt: skip
+        """As `lithops.wait`; with no `fs`, for all futures of this executor whose results have not been read."""
+        futures = self._unread() if fs is None else fs
+        return waiting.wait(
+            futures, throw_except, return_when, download_results, timeout, threadpool_size, wait_dur_sec,
+            show_progressbar,
+        )  # fmt: skip
+
+    def get_result(
+        self, fs: Futures | None = None, throw_except: bool = True, timeout: float | None = None,
+        threadpool_size: int = 64, wait_dur_sec: float | None = None, show_progressbar: bool = True,
+    ) -> Any:  # fmt: skip
+        """Wait for results: one value for one `call_async` or one reducer, else a list in the order of the calls.
+
+        With no `fs`, the results that have not been read yet. With `throw_except=False` a failed call gives None.
+        Raises what the calls raised, or `TimeoutError` after `timeout` seconds.
+        """
+        futures = self._unread() if fs is None else waiting.flatten(fs)
+        results = waiting.get_result(
+            futures, throw_except, timeout, threadpool_size, wait_dur_sec, show_progressbar
+        )
+        wanted = [future for future in futures if not future.job.intermediate]
+        return results[0] if len(wanted) == 1 and wanted[0].job.single else results
+
+    def as_completed(self, fs: Futures | None = None, timeout: float | None = None) -> Iterator[ResponseFuture]:
+        """As `lithops.as_completed`; with no `fs`, over all futures whose results have not been read."""
+        return waiting.as_completed(self._unread() if fs is None else fs, timeout)
+
+    def cancel(self, fs: Futures | None = None) -> None:
+        """Stop calls, running or not; with no `fs`, all of this executor. Returns when they have ended."""
+        futures = [future for future in (self.futures if fs is None else waiting.flatten(fs)) if not future.done]
+        for owner, job_key, indexes in _by_job(futures):
+            owner.cancel(job_key, indexes)
+        if futures:
+            waiting.wait(futures, throw_except=False, show_progressbar=False)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: cancel all calls and end all workers. The next call starts new ones."""
+        self.cancel()
+        self.job_monitor.stop_workers()
+
+    def plot(
+        self, fs: Futures | None = None, dst: str | None = None, figsize: tuple[float, float] = (10, 6)
+    ) -> list[str]:
+        """Draw the timeline and the histogram of calls as PNG files in `dst` (default: the folder ``plots``)."""
+        from lithops import plots
+
+        done = [future for future in (self.futures if fs is None else waiting.flatten(fs)) if future.done]
+        return plots.draw(done, dst, figsize)
+
+    def job_summary(self, cloud_objects_n: int = 0) -> list[dict[str, Any]]:
+        """One row a job: its calls, how many failed, and how long they ran in seconds; logged as well."""
+        return summarize(self.futures, cloud_objects_n)
+
+    def clean(
+        self, fs: Futures | None = None, cs: Iterable[Any] | None = None, clean_cloudobjects: bool = True,
+        clean_fn: bool = False, force: bool = False, on_exit: bool = False,
+    ) -> None:  # fmt: skip
+        """Remove what this executor's jobs have put into the storage, once their results have been read.
+
+        `fs` bounds it to some futures' jobs, `cs` are cloud objects to delete; `clean_fn` removes functions too, and
+        `force` or `on_exit` does not wait for results to be read.
+        """
+        if cs is not None:
+            self.storage.delete_cloudobjects(list(cs))
+            if fs is None:
+                return
+        futures = self.futures if fs is None else waiting.flatten(fs)
+        jobs = {future.job_key for future in futures}
+        if not (force or on_exit):
+            jobs -= {future.job_key for future in futures if not _is_consumed(future)}
+        self._cleaner.clean(jobs, cloudobjects=clean_cloudobjects, functions=clean_fn)
+
+    # ------------------------------------------------------------ how
+
+    def _map(
+        self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions,
+        *, intermediate: bool = False,
+    ) -> tuple[FuturesList, list[int]]:  # fmt: skip
+        binder = Binder(function, extra_args=extra_args)
+        inputs = _as_futures(iterdata)
+        sources: list[int] = []
+        if inputs:
+            job = self._preparer.following("M", binder, extra_args, len(inputs), options)
+        else:
+            job, sources = self._preparer.calls("M", binder, elements(iterdata), data, options)
+        job.info.intermediate = intermediate
+        futures = FuturesList(self._submit(job), executor=self)
+        if inputs:
+            follow(self.job_monitor, job.spec.job_key, [[future] for future in inputs])
+        return futures, sources
+
+    def _submit(self, job: Job) -> list[ResponseFuture]:
+        logger.info("%s: %s, %d calls", job.spec.job_key, job.info.function_name, len(job.futures))
+        self.futures.extend(job.futures)
+        if job.futures:
+            self.job_monitor.submit(job)
+        return job.futures
+
+    def _unread(self) -> list[ResponseFuture]:
+        return [future for future in self.futures if not future.was_read]
+
+    def _windows(
+        self, func: Callable[..., Any], iterable: Iterable[Any], window: int, options: dict[str, Any]
+    ) -> Iterator[FuturesList]:
+        """Consecutive maps of half a window each: one is read while the next is under way."""
+        if window < 1:
+            raise InvalidCall(f"window is {window!r}: it must be 1 or more")
+        source = iter(elements(iterable))
+        under_way: deque[FuturesList] = deque()
+        while part := list(itertools.islice(source, max(1, window // 2))):
+            under_way.append(self.map(func, part, **options))
+            del self.futures[-len(part) :]  # they are this iterator's, which forgets what has been read
+            if len(under_way) > 1:
+                yield under_way.popleft()
+        yield from under_way
+
+
+class LocalhostExecutor(FunctionExecutor):
+    """Runs functions in worker processes of this machine."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | None = None, config_file: str | None = None, storage: str | None = None,
+        monitoring: str | None = None, log_level: str | bool | None = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__("localhost", config, config_file, None, storage, monitoring, log_level, **kwargs)
+
+
+class ServerlessExecutor(FunctionExecutor):
+    """Runs functions on a serverless backend."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | None = None, config_file: str | None = None, backend: str | None = None,
+        storage: str | None = None, monitoring: str | None = None, log_level: str | bool | None = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__("serverless", config, config_file, backend, storage, monitoring, log_level, **kwargs)
+
+
+class StandaloneExecutor(FunctionExecutor):
+    """Runs functions on machines that stand alone."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | None = None, config_file: str | None = None, backend: str | None = None,
+        storage: str | None = None, monitoring: str | None = None, log_level: str | bool | None = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__("standalone", config, config_file, backend, storage, monitoring, log_level, **kwargs)
+
+
+def _set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
+    section = settings.lithops
+    if log_level is not None and section.log_level is not None:
+        setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
+
+
+def _runtime_environment(settings: Settings) -> dict[str, str]:
+    """What is set on the runtime itself, since it may be secret, and never travels with a task."""
+    url = (settings.raw.get("rabbitmq") or {}).get("amqp_url")
+    return {"LITHOPS_RABBITMQ_URL": url} if url else {}
+
+
+def _nested_environment(settings: Settings) -> dict[str, str]:
+    """Lets executors that functions make find this configuration, secrets left out."""
+    sections = {"lithops", settings.compute_name, settings.storage_name}
+    shown = settings.shown()
+    public = {
+        name: {key: value for key, value in settings.raw[name].items() if shown[name].get(key, value) == value}
+        for name in sorted(sections)
+    }
+    return {"LITHOPS_CONFIG": json.dumps(public)}
+
+
+def _shut_down(monitor: JobMonitor, compute: ComputeBackend, cleaner: Cleaner, keep_data: bool) -> None:
+    monitor.close()
+    compute.close()
+    if not keep_data:
+        cleaner.clean_all()
+
+
+def _as_futures(iterdata: Any) -> list[ResponseFuture]:
+    """The futures that `iterdata` consists of; none if it holds other data."""
+    if not isinstance(iterdata, list) or not iterdata:
+        return []
+    futures = [item for item in iterdata if isinstance(item, ResponseFuture)]
+    if futures and len(futures) < len(iterdata):
+        raise InvalidCall("the input data mixes futures and other data: use a list of futures alone, or their results")
+    return [future for future in futures if not future.job.intermediate]
+
+
+def _by_source(mapped: FuturesList, sources: list[int]) -> list[list[ResponseFuture]]:
+    if len(sources) != len(mapped):
+        raise InvalidCall("obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object")
+    groups: dict[int, list[ResponseFuture]] = {}
+    for future, source in zip(mapped, sources, strict=True):
+        groups.setdefault(source, []).append(future)
+    return list(groups.values())
+
+
+def _by_job(futures: Iterable[ResponseFuture]) -> list[tuple[FutureOwner, str, list[int]]]:
+    jobs: dict[str, tuple[FutureOwner, str, list[int]]] = {}
+    for future in futures:
+        jobs.setdefault(future.job_key, (future.job.owner, future.job_key, []))[2].append(future.index)
+    return list(jobs.values())
+
+
+def _is_consumed(future: ResponseFuture) -> bool:
+    return future.done and (future.was_read or future.job.intermediate or future.error)

@@ -1,0 +1,463 @@
+"""Futures: what a user holds of a call, from the moment it is made until its result is read.
+
+A future is settled by an event, the arrival of its call's last status; nothing polls it. Futures come by the hundred
+thousand, so each is a few slots, and everything that the calls of a job have in common is in their `JobInfo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import TimeoutError as FuturesTimeoutError
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lithops.exceptions import CallCancelled
+from lithops.wire.failures import error_of
+from lithops.wire.ids import call_id
+from lithops.wire.messages import Blob, CallStatus, Failure, Phase, StorageRef, unpack_stats
+from lithops.wire.pickles import Buffer, load
+
+logger = logging.getLogger(__name__)
+
+_UNREAD: Any = object()
+
+
+class FutureOwner(Protocol):
+    """Who settles futures: the monitor of an executor, or that of a process which got them from elsewhere."""
+
+    def read(self, blob: Blob) -> Buffer:
+        """The bytes of a result or an error."""
+        ...
+
+    def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
+        """Stop these calls; returns at once."""
+        ...
+
+    def share(self, future: ResponseFuture) -> None:
+        """The future leaves this process: its status must be found in the storage once it is settled."""
+        ...
+
+    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        """Block until the event is set, or the time is up."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class JobInfo:
+    """What the futures of one job share."""
+
+    executor_id: str
+    job_id: str
+    job_key: str
+    function_name: str
+    runtime_memory: int
+    storage: StorageRef
+    owner: FutureOwner
+    retries: int = 0
+    give_up_s: float = 0.0
+    """How long a process that got a future from elsewhere waits for it, in seconds."""
+    single: bool = False
+    """`get_result` gives the bare value: the job is one call of `call_async`, or one reducer."""
+    intermediate: bool = False
+    """The job's results are for a reducer: `get_result` leaves them out."""
+    stats: dict[str, float] = field(default_factory=dict)
+    """What the client measured of the job: see `ResponseFuture.stats`."""
+    executor: Any = None
+    """Keeps the executor alive while somebody holds one of its futures."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class ResponseFuture:
+    """One call's result to be.
+
+    Of `concurrent.futures.Future` it has `result`, `exception`, `add_done_callback`, `cancel` and `cancelled`; `done`
+    and `running` are properties here. It can be awaited, pickled, and waited on by another process that has the
+    storage.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_phase",
+        "_read",
+        "_sent_at",
+        "_settled_at",
+        "_status",
+        "_value",
+        "_watchers",
+        "index",
+        "job",
+    )
+
+    def __init__(self, job: JobInfo, index: int) -> None:
+        self.job = job
+        self.index = index
+        self._phase: Phase | None = None
+        self._status: CallStatus | None = None
+        self._value: Any = _UNREAD
+        self._watchers: list[Callable[[ResponseFuture], None]] | None = None
+        self._sent_at = 0.0
+        self._settled_at = 0.0
+        self._read = False
+
+    # ------------------------------------------------------------ names
+
+    @property
+    def executor_id(self) -> str:
+        return self.job.executor_id
+
+    @property
+    def job_id(self) -> str:
+        """``M000`` for a map, ``A000`` for call_async, ``R000`` for a reducer."""
+        return self.job.job_id
+
+    @property
+    def job_key(self) -> str:
+        return self.job.job_key
+
+    @property
+    def call_id(self) -> str:
+        """The call's index in its job, as five digits."""
+        return call_id(self.index)
+
+    @property
+    def function_name(self) -> str:
+        return self.job.function_name
+
+    @property
+    def runtime_memory(self) -> int:
+        """MB; 0 where the backend sets no limit."""
+        return self.job.runtime_memory
+
+    @property
+    def activation_id(self) -> str:
+        """What the backend calls the activation that ran the call; empty until it has returned."""
+        return self._status.activation_id if self._status else ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResponseFuture):
+            return NotImplemented
+        return self.index == other.index and self.job.job_key == other.job.job_key
+
+    def __hash__(self) -> int:
+        return hash((self.job.job_key, self.index))
+
+    def __repr__(self) -> str:
+        return f"<ResponseFuture {self.job_key}-{self.call_id} {self.function_name} {self._state}>"
+
+    # ------------------------------------------------------------ state
+
+    @property
+    def _state(self) -> str:
+        if self._status is not None:
+            return self._status.phase.value
+        return "new" if self._phase is None else self._phase.value
+
+    @property
+    def new(self) -> bool:
+        """The call has not been sent yet."""
+        return self._status is None and not self._sent_at
+
+    @property
+    def invoked(self) -> bool:
+        """The call has been sent, and has not returned."""
+        return self._status is None and self._sent_at > 0
+
+    @property
+    def running(self) -> bool:
+        """The call is known to have started, and has not returned."""
+        return self._status is None and self._phase is Phase.STARTED
+
+    @property
+    def ready(self) -> bool:
+        """The call has ended, well or badly."""
+        return self._status is not None
+
+    done = ready
+
+    @property
+    def success(self) -> bool:
+        return self._status is not None and self._status.phase is Phase.RETURNED
+
+    @property
+    def error(self) -> bool:
+        return self._status is not None and self._status.phase is not Phase.RETURNED
+
+    @property
+    def futures(self) -> bool:
+        """The function returned futures, which `result` follows."""
+        return self._status is not None and self._status.follow
+
+    def cancelled(self) -> bool:
+        return self._status is not None and self._status.phase is Phase.CANCELLED
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the result has been handed out by `get_result` or `result`."""
+        return self._read
+
+    @property
+    def logs(self) -> str:
+        """What the call printed and logged; empty until it has ended."""
+        return self._status.logs if self._status else ""
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Measurements of the job, the call and its worker: seconds, bytes, time stamps of the Unix epoch.
+
+        Memory and network figures are sampled: calls shorter than 0.2 s share a sample.
+        """
+        stats: dict[str, Any] = dict(self.job.stats)
+        if self._sent_at:
+            stats["host_submit_tstamp"] = self._sent_at
+        if self._status is not None:
+            stats.update(unpack_stats(self._status.stats))
+            stats["host_status_done_tstamp"] = self._settled_at
+            stats["host_status_query_count"] = 1
+            stats["worker_cold_start"] = bool(stats.get("worker_cold_start", False))
+        if self._value is not _UNREAD:
+            stats["host_result_done_tstamp"] = self._settled_at
+            stats["host_result_query_count"] = 1
+        return stats
+
+    # ------------------------------------------------------------ what its owner tells
+
+    def mark_sent(self, now: float) -> None:
+        self._sent_at = now
+
+    def mark_started(self) -> None:
+        self._phase = Phase.STARTED
+
+    def settle(self, status: CallStatus, now: float) -> None:
+        """The call has ended: wake whoever waits. A second time is ignored."""
+        with self.job.lock:
+            if self._status is not None:
+                return
+            self._settled_at = now
+            self._status = status
+            watchers, self._watchers = self._watchers, None
+        if watchers:
+            for watcher in watchers:
+                self._tell(watcher)
+
+    def _tell(self, watcher: Callable[[ResponseFuture], None]) -> None:
+        try:
+            watcher(self)
+        except Exception:
+            # As in the standard library: a callback's error is its own, and must not stop the others.
+            logger.exception("a callback of %r failed", self)
+
+    # ------------------------------------------------------------ what its holder asks
+
+    def add_done_callback(self, callback: Callable[[ResponseFuture], None]) -> None:
+        """Call `callback(future)` when the call has ended; at once if it has. It runs in the monitor's thread."""
+        with self.job.lock:
+            if self._status is None:
+                if self._watchers is None:
+                    self._watchers = []
+                self._watchers.append(callback)
+                return
+        self._tell(callback)
+
+    def remove_done_callback(self, callback: Callable[[ResponseFuture], None]) -> None:
+        """Undo `add_done_callback`, if it has not been called yet."""
+        with self.job.lock:
+            if self._watchers and callback in self._watchers:
+                self._watchers.remove(callback)
+
+    def cancel(self) -> bool:
+        """Stop the call; True if it ends as cancelled, False if it had ended before."""
+        if self._status is None:
+            self.job.owner.cancel(self.job.job_key, [self.index])
+            self._await_status(None)
+        return self.cancelled()
+
+    def settled_status(self) -> CallStatus | None:
+        """The call's last status; None while there is none."""
+        return self._status
+
+    def status(
+        self,
+        throw_except: bool = True,
+        internal_storage: Any = None,  # noqa: ARG002 - kept for programs of 3.x
+        check_only: bool = False,
+        wait_dur_sec: float = 1,  # noqa: ARG002 - kept for programs of 3.x: completion comes by event
+    ) -> dict[str, Any] | None:
+        """Wait for the call to end and give its `stats`; with `check_only`, None instead of waiting."""
+        if check_only and self._status is None:
+            return None
+        self._await_status(None)
+        if throw_except and self.error:
+            raise self._failure_error()
+        return self.stats
+
+    def result(
+        self,
+        throw_except: bool = True,
+        internal_storage: Any = None,  # noqa: ARG002 - kept for programs of 3.x
+        retries: int = 10,  # noqa: ARG002 - kept for programs of 3.x
+        wait_dur_sec: float = 1,  # noqa: ARG002 - kept for programs of 3.x
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait for the call to end and give what it returned; futures that it returned are followed.
+
+        Raises what the function raised, or a `CallError` that says why it did not return; with `throw_except=False`
+        gives None instead. Raises `TimeoutError` after `timeout` seconds.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        self._await_status(timeout)
+        self._read = True
+        if self.error:
+            if throw_except:
+                raise self._failure_error()
+            return None
+        value = self.value()
+        if not self.futures:
+            return value
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if isinstance(value, list):
+            return [future.result(throw_except, timeout=left) for future in value]
+        return value.result(throw_except, timeout=left)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the call to end and give what it raised, None if it returned."""
+        self._await_status(timeout)
+        if self.cancelled():
+            raise CallCancelled(f"{self!r} was cancelled")
+        return self._failure_error() if self.error else None
+
+    def value(self) -> Any:
+        """What the function returned, futures as they are. Only for calls that returned."""
+        if self._value is _UNREAD:
+            assert self._status is not None
+            assert self._status.result is not None
+            self._value = load(self.job.owner.read(self._status.result))
+        return self._value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        def tell(_: ResponseFuture) -> None:
+            loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+
+        self.add_done_callback(tell)
+        yield from ended
+        # Reading a stored result may take a while, and the loop has other things to do.
+        return (yield from loop.run_in_executor(None, self.result))
+
+    def _await_status(self, timeout: float | None) -> None:
+        if self._status is not None:
+            return
+        event = threading.Event()
+
+        def tell(_: ResponseFuture) -> None:
+            event.set()
+
+        self.add_done_callback(tell)
+        if not self.job.owner.wait(event, timeout):
+            self.remove_done_callback(tell)
+            raise FuturesTimeoutError(f"{self!r} has not ended after {timeout} s; it goes on")
+
+    def _failure_error(self) -> BaseException:
+        assert self._status is not None
+        failure = self._status.failure
+        assert failure is not None
+        return self._error(failure)
+
+    def _error(self, failure: Failure) -> BaseException:
+        body = None if failure.exception is None else bytes(self.job.owner.read(failure.exception))
+        return error_of(failure, body)
+
+    # ------------------------------------------------------------ elsewhere
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.job.owner.share(self)
+        job = self.job
+        return _restore, (
+            {
+                "executor_id": job.executor_id,
+                "job_id": job.job_id,
+                "job_key": job.job_key,
+                "function_name": job.function_name,
+                "runtime_memory": job.runtime_memory,
+                "storage": job.storage,
+                "retries": job.retries,
+                "give_up_s": job.give_up_s,
+                "single": job.single,
+                "intermediate": job.intermediate,
+                "stats": job.stats,
+            },
+            self.index,
+        )
+
+
+def _restore(job: dict[str, Any], index: int) -> ResponseFuture:
+    # By name, since what waits on a storage lies above this layer.
+    remote = importlib.import_module("lithops.monitor.remote")
+    future: ResponseFuture = remote.adopt(job, index)
+    return future
+
+
+class FuturesList(list[ResponseFuture]):
+    """The futures of a job, which can be worked on with one more step: ``fexec.map(f, data).map(g).get_result()``."""
+
+    def __init__(self, futures: Iterable[ResponseFuture] = (), *, executor: Any = None) -> None:
+        super().__init__(futures)
+        self._executor = executor
+        self._config: dict[str, Any] | None = None if executor is None else executor.config
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The configuration of the executor that made the calls."""
+        return self._config
+
+    @property
+    def executor(self) -> Any:
+        """The executor that made the calls; in another process, a new one with its configuration."""
+        if self._executor is None:
+            # By name, since executors lie above this layer.
+            executors = importlib.import_module("lithops.executors")
+            self._executor = executors.FunctionExecutor(config=self._config)
+        return self._executor
+
+    def map(self, map_function: Callable[..., Any], sync: bool = False, **kwargs: Any) -> FuturesList:
+        """A call of `map_function` for each result, sent as that result arrives; with `sync`, when all have."""
+        if sync:
+            self.wait()
+        futures: FuturesList = self.executor.map(map_function, self, **kwargs)
+        return futures
+
+    def map_reduce(
+        self,
+        map_function: Callable[..., Any],
+        reduce_function: Callable[..., Any],
+        sync: bool = False,
+        **kwargs: Any,
+    ) -> FuturesList:
+        """`map`, and then one call of `reduce_function` with the list of what it gave."""
+        if sync:
+            self.wait()
+        futures: FuturesList = self.executor.map_reduce(map_function, self, reduce_function, **kwargs)
+        return futures
+
+    def wait(self, **kwargs: Any) -> Any:
+        """As `FunctionExecutor.wait`."""
+        return self.executor.wait(self, **kwargs)
+
+    def get_result(self, **kwargs: Any) -> Any:
+        """As `FunctionExecutor.get_result`."""
+        return self.executor.get_result(self, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore_list, (list(self), self._config)
+
+
+def _restore_list(futures: list[ResponseFuture], config: dict[str, Any] | None) -> FuturesList:
+    restored = FuturesList(futures)
+    restored._config = config
+    return restored

@@ -1,0 +1,47 @@
+"""How many calls go into a task: few enough to spread the work, enough to be worth the journey. Pure."""
+
+from __future__ import annotations
+
+_TARGET_S = 0.01
+"""A task of short calls should keep its worker busy for about this long."""
+_OVERHEAD_S = 1e-5
+"""What a call costs its worker beside the function."""
+_GROWTH = 8
+_LARGEST = 1000
+
+
+class FixedBatches:
+    """Every task holds the same number of calls."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def observe(self, calls: int, busy_s: float) -> None:
+        """What the calls of a task took makes no difference."""
+
+    def size(self, pending: int, workers: int) -> int:  # noqa: ARG002 - the number is given
+        return self._size
+
+
+class AdaptiveBatches:
+    """Tasks grow while calls turn out to be short, and shrink towards the end so that all workers end together."""
+
+    def __init__(self) -> None:
+        self._size = 1
+        self._mean_s: float | None = None
+
+    def observe(self, calls: int, busy_s: float) -> None:
+        """A task's calls took `busy_s` seconds of their worker together."""
+        if not calls:
+            return
+        latest = busy_s / calls + _OVERHEAD_S
+        self._mean_s = latest if self._mean_s is None else 0.5 * (self._mean_s + latest)
+        fitting = int(_TARGET_S / self._mean_s)
+        self._size = max(1, min(fitting, self._size * _GROWTH, _LARGEST))
+
+    def size(self, pending: int, workers: int) -> int:
+        """How many of `pending` calls the next task should hold."""
+        return max(1, min(self._size, -(-pending // (2 * workers))))
+
+
+Batches = FixedBatches | AdaptiveBatches

@@ -1,0 +1,71 @@
+"""Calls whose inputs are results of other calls: each is sent as soon as all its inputs are there.
+
+The results do not pass through the user's program: the worker gets them as they were reported, inline or by key.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from lithops.future import ResponseFuture
+from lithops.monitor.monitor import JobMonitor
+from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, StoredBlob
+
+
+def follow(monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[ResponseFuture]]) -> None:
+    """Send call `i` of the job once all futures of `inputs[i]` have returned; if one fails, the call fails so too."""
+    for index, futures in enumerate(inputs):
+        _Waiting(monitor, job_key, index, futures).start()
+
+
+class _Waiting:
+    """One call, until its inputs are there."""
+
+    def __init__(self, monitor: JobMonitor, job_key: str, index: int, futures: Sequence[ResponseFuture]) -> None:
+        self._monitor = monitor
+        self._job_key = job_key
+        self._index = index
+        self._futures = futures
+        self._missing = len(futures)
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        if not self._futures:
+            self._monitor.push(self._job_key, [Call(self._index, ())])
+        for future in self._futures:
+            future.add_done_callback(self._ended)
+
+    def _ended(self, future: ResponseFuture) -> None:
+        status = future.settled_status()
+        assert status is not None
+        if status.failure is not None:
+            self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future))
+            return
+        with self._lock:
+            self._missing -= 1
+            complete = self._missing == 0
+        if complete:
+            inputs = tuple([_result_of(future, self._monitor) for future in self._futures])
+            self._monitor.push(self._job_key, [Call(self._index, inputs)])
+
+
+def _result_of(future: ResponseFuture, monitor: JobMonitor) -> Blob:
+    """The result as a blob that the job's own workers can read."""
+    status = future.settled_status()
+    assert status is not None
+    assert status.result is not None
+    if isinstance(status.result, StoredBlob) and future.job.owner is not monitor:
+        return InlineBlob(bytes(future.job.owner.read(status.result)))
+    return status.result
+
+
+def _inherited(failure: Failure, future: ResponseFuture) -> Failure:
+    """The failure of an input as that of the call which needs it."""
+    if failure.kind is FailureKind.RAISED:
+        exception = failure.exception
+        if isinstance(exception, StoredBlob):
+            exception = InlineBlob(bytes(future.job.owner.read(exception)))
+        return Failure(failure.kind, failure.type_name, failure.message, failure.traceback, exception)
+    message = f"its input, call {future.call_id} of job {future.job_key}, failed: {failure.message}"
+    return Failure(failure.kind, failure.type_name, message, failure.traceback)

@@ -1,0 +1,184 @@
+"""From pending calls to tasks that are on their way. Driven by the monitor's thread, and by no other.
+
+Jobs take turns in the order in which they came. A call waits here, at no cost, until there is a slot for it: only from
+then on does its deadline run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lithops.compute.base import ComputeBackend, ComputeError, RuntimeInfo, Throttled
+from lithops.invoke.batches import AdaptiveBatches, Batches, FixedBatches
+from lithops.invoke.retry import Throttle, backoff_s
+from lithops.invoke.slots import Slots
+from lithops.wire.messages import Call, JobSpec, Task
+
+
+@dataclass(slots=True)
+class Sending:
+    """A task that is about to be sent, or has just been."""
+
+    task: Task
+    runtime: RuntimeInfo
+    activation_id: str = ""
+    throttled: bool = False
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The calls of one job that are not settled."""
+
+    spec: JobSpec
+    runtime: RuntimeInfo
+    batches: Batches
+    max_concurrency: int | None
+    backoff_s: float
+    pending: deque[Call] = field(default_factory=deque)
+    unsettled: dict[int, Call] = field(default_factory=dict)
+    in_flight: int = 0
+
+
+class Invoker:
+    """Decides which calls go next, and hands them to the compute backend."""
+
+    def __init__(self, compute: ComputeBackend, *, randomness: random.Random | None = None) -> None:
+        self._compute = compute
+        self._random = randomness or random.Random()
+        self._throttle = Throttle(self._random)
+        self._slots = Slots(compute.limits.max_activations)
+        self._queues: dict[str, _Queue] = {}
+        self._delayed: list[tuple[float, int, str, Call]] = []
+        self._task_ids = itertools.count()
+        self._order = itertools.count()
+
+    # ------------------------------------------------------------ what is told
+
+    def add_job(
+        self,
+        spec: JobSpec,
+        runtime: RuntimeInfo,
+        *,
+        calls_per_task: int | None,
+        max_concurrency: int | None,
+        backoff_s: float,
+    ) -> None:
+        batches: Batches
+        if calls_per_task is None and self._compute.limits.adaptive_batches:
+            batches = AdaptiveBatches()
+        else:
+            batches = FixedBatches(calls_per_task or 1)
+        self._queues[spec.job_key] = _Queue(spec, runtime, batches, max_concurrency, backoff_s)
+
+    def push(self, job_key: str, calls: Iterable[Call]) -> None:
+        """These calls of a job are ready to be sent."""
+        queue = self._queues[job_key]
+        for call in calls:
+            queue.unsettled[call.index] = call
+            queue.pending.append(call)
+
+    def resend(self, job_key: str, index: int, attempt: int, *, failed: bool, now: float) -> None:
+        """A call is to be sent again: after a failure later, else before all others."""
+        queue = self._queues[job_key]
+        call = Call(index, queue.unsettled[index].inputs, attempt)
+        queue.unsettled[index] = call
+        if failed and queue.backoff_s:
+            due = now + backoff_s(attempt, queue.backoff_s, self._random)
+            heapq.heappush(self._delayed, (due, next(self._order), job_key, call))
+        elif failed:
+            queue.pending.append(call)
+        else:
+            queue.pending.appendleft(call)
+
+    def settled(self, job_key: str, index: int, task_id: int, busy_s: float) -> None:
+        """A call has ended, and took its worker so many seconds."""
+        self._slots.add_time(task_id, busy_s)
+        queue = self._queues.get(job_key)
+        if queue is not None:
+            queue.unsettled.pop(index, None)
+
+    def finished(self, task_id: int) -> None:
+        """A task needs its slot no more."""
+        slot = self._slots.release(task_id)
+        queue = None if slot is None else self._queues.get(slot.job_key)
+        if slot is not None and queue is not None:
+            queue.in_flight -= slot.calls
+            queue.batches.observe(slot.settled, slot.busy_s)
+
+    def drop_job(self, job_key: str) -> None:
+        """All calls of the job are settled."""
+        self._queues.pop(job_key, None)
+
+    # ------------------------------------------------------------ what is done
+
+    def pump(self, now: float) -> list[Sending]:
+        """Send what may be sent now."""
+        self._return_delayed(now)
+        sent: list[Sending] = []
+        while now >= self._throttle.until:
+            sending = self._next()
+            if sending is None:
+                break
+            self._send(sending, now)
+            sent.append(sending)
+        return sent
+
+    def next_due(self, now: float) -> float | None:
+        """When `pump` may have something to do that nothing else will tell of."""
+        times = [self._delayed[0][0]] if self._delayed else []
+        if self._throttle.until > now and any(queue.pending for queue in self._queues.values()):
+            times.append(self._throttle.until)
+        return min(times, default=None)
+
+    def _return_delayed(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, job_key, call = heapq.heappop(self._delayed)
+            if job_key in self._queues:
+                self._queues[job_key].pending.append(call)
+
+    def _next(self) -> Sending | None:
+        if self._slots.free <= 0:
+            return None
+        for queue in self._queues.values():
+            calls = self._take(queue)
+            if calls:
+                task = Task(next(self._task_ids), queue.spec, tuple(calls))
+                self._slots.take(task.task_id, queue.spec.job_key, len(calls))
+                queue.in_flight += len(calls)
+                return Sending(task, queue.runtime)
+        return None
+
+    def _take(self, queue: _Queue) -> Sequence[Call]:
+        pending = queue.pending
+        size = queue.batches.size(len(pending), self._slots.capacity)
+        if queue.max_concurrency is not None:
+            size = min(size, queue.max_concurrency - queue.in_flight)
+        room = self._compute.limits.payload_bytes
+        calls: list[Call] = []
+        while pending and len(calls) < size:
+            call = pending[0]
+            if queue.unsettled.get(call.index) is not call:
+                pending.popleft()  # settled, or sent again, in the meantime
+                continue
+            room -= call.inline_bytes
+            if room < 0 and calls:
+                break
+            calls.append(pending.popleft())
+        return calls
+
+    def _send(self, sending: Sending, now: float) -> None:
+        try:
+            sending.activation_id = self._compute.invoke(sending.task, sending.runtime)
+        except Throttled:
+            sending.throttled = True
+            self._throttle.refused(now)
+        except ComputeError as error:
+            sending.error = str(error)
+        else:
+            self._throttle.accepted()

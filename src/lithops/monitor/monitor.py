@@ -1,0 +1,305 @@
+"""The monitor: one thread that sends tasks, takes in statuses and settles futures.
+
+::
+
+    submit ─┐                ┌─► Invoker.pump ─► ComputeBackend.invoke
+    push   ─┼─► inbox ─► step│
+    cancel ─┘                └─► StatusSource.receive ─► JobTracker ─► Outcome ─► ResponseFuture.settle
+
+The tracker, the invoker and the source belong to this thread alone: everybody else leaves a message in the inbox.
+`step` is one round without a thread, so that a simulation can drive the same code on its own clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from lithops.clock import Clock
+from lithops.compute.base import ComputeBackend, StatusSource, SupportsCancel, SupportsHealth
+from lithops.exceptions import InvalidCall
+from lithops.future import ResponseFuture
+from lithops.invoke.invoker import Invoker, Sending
+from lithops.monitor.logs import JobLogs
+from lithops.monitor.tracker import JobTracker, Outcome
+from lithops.prepare.job import Job
+from lithops.storage.base import StorageBackend
+from lithops.wire.codec import statuses_to_text
+from lithops.wire.keys import status_key
+from lithops.wire.messages import Blob, Call, CallStatus, Failure, FailureKind, Phase
+from lithops.wire.pickles import Buffer
+from lithops.worker.fetch import read_blob
+
+logger = logging.getLogger(__name__)
+
+_IDLE_S = 60.0
+"""The longest wait of a round in which nothing is due."""
+_HEALTH_EVERY_S = 5.0
+_JOIN_S = 5.0
+_START_AND_END = struct.Struct("<2d")
+_START_AND_END_OFFSET = 8
+
+
+class JobMonitor:
+    """Brings jobs to an end. One for each executor."""
+
+    def __init__(
+        self, compute: ComputeBackend, source: StatusSource, storage: StorageBackend, bucket: str, *,
+        invoker: Invoker, logs: JobLogs, clock: Clock, threaded: bool = True,
+    ) -> None:  # fmt: skip
+        self._compute = compute
+        self._source = source
+        self._storage = storage
+        self._bucket = bucket
+        self._invoker = invoker
+        self._logs = logs
+        self._clock = clock
+        self._threaded = threaded
+        self._owner_pid = os.getpid()
+        self._tracker = JobTracker()
+        self._jobs: dict[str, Job] = {}
+        self._unsettled: dict[str, dict[int, ResponseFuture]] = {}
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._next_health = 0.0
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._broken: Exception | None = None
+
+    # ------------------------------------------------------------ from other threads
+
+    def submit(self, job: Job) -> None:
+        """Send the job's calls, and settle its futures as they end."""
+        self._check_process()
+        if self._stopping:
+            raise InvalidCall("this executor has been closed: make a new one")
+        self._post(lambda: self._add(job))
+        if self._threaded:
+            self._start()
+
+    def push(self, job_key: str, calls: Sequence[Call]) -> None:
+        """Calls of a job that waited for something else are ready."""
+        self._post(lambda: self._push(job_key, calls))
+
+    def fail(self, job_key: str, index: int, failure: Failure) -> None:
+        """A call that waited for something else will never be ready."""
+        phase = Phase.CANCELLED if failure.kind is FailureKind.CANCELLED else Phase.RAISED
+        status = CallStatus(job_key, index, phase, failure=failure)
+        self._post(lambda: self._apply(self._tracker.give_up([status])))
+
+    def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
+        """Stop these calls. Returns at once; their futures settle shortly after."""
+        wanted = list(indexes)
+        self._post(lambda: self._cancel(job_key, wanted))
+
+    def read(self, blob: Blob) -> Buffer:
+        return read_blob(blob, self._storage, self._bucket)
+
+    def share(self, future: ResponseFuture) -> None:
+        """Put the future's status into the storage as soon as there is one."""
+        future.add_done_callback(self._publish)
+
+    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        self._check_process()
+        return self._clock.wait(event, timeout_s)
+
+    def stop_workers(self) -> None:
+        """End everything that the backend has started. Returns when that is done."""
+        stopped = threading.Event()
+
+        def stop() -> None:
+            self._compute.close()
+            stopped.set()
+
+        self._post(stop)
+        self._clock.wait(stopped, _JOIN_S)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._owner_pid:
+            raise InvalidCall(
+                "this executor was made before the process forked, and its monitor stayed behind: "
+                "make an executor in the child process"
+            )
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True, name="lithops-monitor")
+                self._thread.start()
+
+    def close(self) -> None:
+        """Cancel what is left, and stop. No future stays unsettled."""
+        if os.getpid() != self._owner_pid:
+            return
+        self._post(self._cancel_all)
+        self._stopping = True
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            self._source.wake()
+            thread.join(_JOIN_S)
+        elif thread is None:
+            self._drain_inbox()
+
+    # ------------------------------------------------------------ the round
+
+    def step(self, longest_s: float = _IDLE_S) -> None:
+        """One round: do what was asked, take in what has arrived, send what may be sent."""
+        self._drain_inbox()
+        self._send(self._clock.now())
+        statuses = self._source.receive(self._wait_s(longest_s))
+        now = self._clock.now()
+        if statuses:
+            self._apply(self._tracker.hear(statuses))
+        self._apply(self._tracker.expire(now))
+        self._check_health(now)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping or self._inbox:
+                self.step()
+        except Exception as error:
+            logger.exception("the monitor failed: every call that it watches is lost")
+            self._broken = error
+            self._cancel_all()
+
+    def _wait_s(self, longest_s: float) -> float:
+        now = self._clock.now()
+        times = [now + longest_s, self._tracker.next_deadline(), self._invoker.next_due(now)]
+        if self._jobs and isinstance(self._compute, SupportsHealth):
+            times.append(self._next_health)
+        return 0.0 if self._inbox else max(0.0, min(due for due in times if due is not None) - now)
+
+    def _drain_inbox(self) -> None:
+        while self._inbox:
+            self._inbox.popleft()()
+
+    def _post(self, message: Callable[[], None]) -> None:
+        self._inbox.append(message)
+        if self._broken is not None:
+            self._drain_inbox()
+        self._source.wake()
+
+    # ------------------------------------------------------------ jobs and calls
+
+    def _add(self, job: Job) -> None:
+        key = job.spec.job_key
+        self._jobs[key] = job
+        self._unsettled[key] = {future.index: future for future in job.futures}
+        self._tracker.add_job(key, job.retry)
+        self._source.watch(key)
+        self._invoker.add_job(
+            job.spec,
+            job.runtime,
+            calls_per_task=job.calls_per_task,
+            max_concurrency=job.max_concurrency,
+            backoff_s=job.backoff_s,
+        )
+        calls, job.calls = job.calls, []
+        self._push(key, calls)
+        if self._broken is not None or self._stopping:
+            self._cancel_all()
+
+    def _push(self, job_key: str, calls: Sequence[Call]) -> None:
+        if job_key in self._jobs:
+            self._invoker.push(job_key, [call for call in calls if call.index in self._unsettled[job_key]])
+
+    def _send(self, now: float) -> None:
+        # A call may be settled by the failure of its sending, which frees a slot for the next.
+        while sent := self._invoker.pump(now):
+            for sending in sent:
+                self._apply(self._note_sent(sending, now))
+
+    def _note_sent(self, sending: Sending, now: float) -> Outcome:
+        task = sending.task
+        key = task.job.job_key
+        # The calls of a task run one after the other, so the last may have to wait for all before it.
+        allowed_s = self._compute.limits.startup_s + task.job.timeout_s * len(task.calls)
+        self._tracker.sent(
+            task.task_id,
+            key,
+            [(call.index, call.attempt) for call in task.calls],
+            activation_id=sending.activation_id,
+            deadline=now + allowed_s,
+        )
+        if sending.throttled:
+            return self._tracker.unsent(task.task_id)
+        if sending.error:
+            failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
+            return self._tracker.bury(task.task_id, failure)
+        stamp, unsettled = time.time(), self._unsettled[key]
+        for call in task.calls:
+            unsettled[call.index].mark_sent(stamp)
+        return Outcome()
+
+    def _cancel(self, job_key: str, indexes: Sequence[int]) -> None:
+        # Settled first, so that what the backend reports of them afterwards comes second.
+        tasks = self._tracker.tasks_of(job_key, indexes)
+        self._apply(self._tracker.cancel(job_key, indexes))
+        if isinstance(self._compute, SupportsCancel):
+            for task_id, held in tasks.items():
+                self._compute.cancel(task_id, job_key, held)
+
+    def _cancel_all(self) -> None:
+        for key, futures in list(self._unsettled.items()):
+            self._cancel(key, list(futures))
+
+    def _check_health(self, now: float) -> None:
+        if not isinstance(self._compute, SupportsHealth) or now < self._next_health:
+            return
+        self._next_health = now + _HEALTH_EVERY_S
+        activations = self._tracker.activations()
+        if activations:
+            for activation_id, failure in self._compute.dead(list(activations)).items():
+                self._apply(self._tracker.bury(activations[activation_id], failure))
+
+    # ------------------------------------------------------------ what follows
+
+    def _apply(self, outcome: Outcome) -> None:
+        stamp = time.time()
+        for status in outcome.started:
+            self._unsettled[status.job_key][status.index].mark_started()
+        for status in outcome.settled:
+            self._settle(status, stamp)
+        for task_id in outcome.finished_tasks:
+            self._invoker.finished(task_id)
+        now = self._clock.now() if outcome.resend else 0.0
+        for again in outcome.resend:
+            self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
+
+    def _settle(self, status: CallStatus, stamp: float) -> None:
+        key = status.job_key
+        busy_s = 0.0
+        if status.stats:
+            started, ended = _START_AND_END.unpack_from(status.stats, _START_AND_END_OFFSET)
+            busy_s = ended - started
+        self._invoker.settled(key, status.index, status.task_id, busy_s)
+        futures = self._unsettled[key]
+        future = futures.pop(status.index)
+        if status.logs:
+            self._logs.write(status, future.function_name)
+        if not futures:
+            self._finish(key)
+        future.settle(status, stamp)
+
+    def _finish(self, job_key: str) -> None:
+        del self._unsettled[job_key]
+        del self._jobs[job_key]
+        self._tracker.drop_job(job_key)
+        self._invoker.drop_job(job_key)
+        self._source.forget(job_key)
+        logger.debug("job %s: every call has ended", job_key)
+
+    def _publish(self, future: ResponseFuture) -> None:
+        """Store the status as a worker would have, marked as the last attempt's: no other follows."""
+        status = future.settled_status()
+        assert status is not None
+        final = replace(status, attempt=future.job.retries)
+        key = status_key(final.job_key, final.index, final.attempt)
+        self._storage.put(self._bucket, key, statuses_to_text([final]))
+

@@ -1,0 +1,112 @@
+"""Futures that came from another process: their statuses are found in the storage that both share.
+
+One thread in each process watches them all, and ends when there are none left.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from lithops.clock import SystemClock
+from lithops.exceptions import InvalidCall
+from lithops.future import JobInfo, ResponseFuture
+from lithops.monitor.sources.storage import StorageSource
+from lithops.storage.base import StorageBackend
+from lithops.storage.registry import from_reference
+from lithops.wire.messages import Blob, CallStatus, Failure, FailureKind, Phase, StorageRef
+from lithops.wire.pickles import Buffer
+from lithops.worker.fetch import read_blob
+
+_INTERVAL_S = 0.5
+
+
+def adopt(job: dict[str, Any], index: int) -> ResponseFuture:
+    """The future of a call that another process made, watched from here."""
+    reference: StorageRef = job["storage"]
+    watcher = _watcher(reference.backend, reference.bucket, tuple(sorted(reference.options.items())))
+    future = ResponseFuture(JobInfo(owner=watcher, **job), index)
+    watcher.watch(future)
+    return future
+
+
+@functools.cache
+def _watcher(backend: str, bucket: str, options: tuple[tuple[str, Any], ...]) -> RemoteWatcher:
+    return RemoteWatcher(from_reference(StorageRef(backend, bucket, dict(options))), bucket)
+
+
+class RemoteWatcher:
+    """Settles futures of other processes from one storage."""
+
+    def __init__(self, storage: StorageBackend, bucket: str) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._source = StorageSource(storage, bucket, interval_s=_INTERVAL_S, clock=SystemClock())
+        self._waiting: dict[tuple[str, int], list[tuple[ResponseFuture, float]]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, future: ResponseFuture) -> None:
+        """Settle this future when its status is found, or as lost when it is not found in time."""
+        until = time.monotonic() + future.job.give_up_s
+        with self._lock:
+            self._waiting.setdefault((future.job_key, future.index), []).append((future, until))
+            # A status that was seen before this future came must be seen again.
+            self._source.forget(future.job_key)
+            self._source.watch(future.job_key)
+            # In a forked child the thread is there, but does not live.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True, name="lithops-remote-futures")
+                self._thread.start()
+
+    def read(self, blob: Blob) -> Buffer:
+        return read_blob(blob, self._storage, self._bucket)
+
+    def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
+        raise InvalidCall(f"calls {sorted(indexes)} of job {job_key} belong to another process: cancel them there")
+
+    def share(self, future: ResponseFuture) -> None:
+        """Nothing to do: its status is, or will be, where this process looks for it as well."""
+
+    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        return event.wait(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            statuses = self._source.receive(_INTERVAL_S)
+            now, stamp = time.monotonic(), time.time()
+            for status in statuses:
+                self._settle(status, stamp)
+            for status in self._expired(now):
+                self._settle(status, stamp)
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+
+    def _settle(self, status: CallStatus, stamp: float) -> None:
+        with self._lock:
+            waiting = self._waiting.get((status.job_key, status.index), [])
+            if not waiting or not _is_final(status, waiting[0][0].job.retries):
+                return
+            del self._waiting[status.job_key, status.index]
+            if not any(job_key == status.job_key for job_key, _ in self._waiting):
+                self._source.forget(status.job_key)
+        for future, _ in waiting:
+            future.settle(status, stamp)
+
+    def _expired(self, now: float) -> list[CallStatus]:
+        with self._lock:
+            late = [key for key, waiting in self._waiting.items() if all(until < now for _, until in waiting)]
+            retries = {key: self._waiting[key][0][0].job.retries for key in late}
+        message = "nothing was heard of the call in time; the program that made it may have ended, or cleaned its data"
+        failure = Failure(FailureKind.TIMEOUT, "timeout", message)
+        return [CallStatus(*key, Phase.LOST, attempt=retries[key], failure=failure) for key in late]
+
+
+def _is_final(status: CallStatus, retries: int) -> bool:
+    """Whether no other attempt can follow this one."""
+    return status.phase in (Phase.RETURNED, Phase.CANCELLED) or status.attempt >= retries

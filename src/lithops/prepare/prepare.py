@@ -1,0 +1,237 @@
+"""From a user's call to a job that can be sent: everything that can be wrong is found here, before anything is sent.
+
+::
+
+    function, elements ─► Binder ─► partition ─► ArgumentSerializer ─► capture ─► Uploader ─► Job
+                          bind.py   partition.py  serialize.py         modules.py  upload.py   job.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from lithops.compute.base import ComputeBackend, RuntimeInfo
+from lithops.config.model import LithopsSection
+from lithops.exceptions import DataLimitExceeded, InvalidCall
+from lithops.future import FutureOwner, JobInfo, ResponseFuture
+from lithops.monitor.tracker import RetryPolicy
+from lithops.prepare.bind import Binder
+from lithops.prepare.job import Job
+from lithops.prepare.modules import capture
+from lithops.prepare.options import DataOptions, JobOptions, as_names
+from lithops.prepare.partition import Piece, partition
+from lithops.prepare.serialize import ArgumentSerializer, serialize_function
+from lithops.prepare.upload import Uploader
+from lithops.storage.base import StorageBackend
+from lithops.wire.arguments import Arguments
+from lithops.wire.failures import error_of
+from lithops.wire.ids import job_key
+from lithops.wire.messages import Binding, Blob, Call, CallStatus, JobSpec
+from lithops.wire.pickles import Buffer, size
+
+_MIB = 1 << 20
+
+Segments = list[Buffer]
+
+
+class Preparer:
+    """Makes the jobs of one executor."""
+
+    def __init__(
+        self,
+        executor: Any,
+        executor_id: str,
+        owner: FutureOwner,
+        *,
+        settings: LithopsSection,
+        compute: ComputeBackend,
+        runtime: str,
+        runtime_memory: int,
+        storage: StorageBackend,
+        bucket: str,
+        env: Mapping[str, str],
+    ) -> None:
+        self._executor = executor
+        self._executor_id = executor_id
+        self._owner = owner
+        self._settings = settings
+        self._compute = compute
+        self._runtime = runtime
+        self._runtime_memory = runtime_memory
+        self._storage = storage
+        self._bucket = bucket
+        self._env = env
+        self._uploader = Uploader(storage, bucket, compute.limits.inline_bytes)
+        self._runtimes: dict[int, RuntimeInfo] = {}
+        self._numbers = itertools.count()
+
+    # ------------------------------------------------------------ three kinds of job
+
+    def calls(
+        self, letter: str, binder: Binder, elements: Iterable[Any], data: DataOptions, options: JobOptions
+    ) -> tuple[Job, list[int]]:
+        """A job with one call for each element, or for each part of the data that elements name.
+
+        Also gives, for each call, the number of the object that it reads a part of.
+        """
+        created, started = time.time(), time.perf_counter()
+        self._check_reserved(binder)
+        pieces: list[Piece] = []
+        bound: Iterable[Arguments] = map(binder.bind, elements, itertools.count())
+        if binder.declares_obj:
+            bound, pieces = self._partitioned(list(bound), data)
+        serializer = ArgumentSerializer()
+        bodies = self._serialize(bound, serializer)
+        job = self._job(letter, binder, options, len(bodies), modules_seen=serializer.modules_seen)
+        uploading = time.perf_counter()
+        key = job.spec.job_key
+        job.calls = [Call(index, (self._uploader.arguments(body, key, index),)) for index, body in enumerate(bodies)]
+        ended = time.perf_counter()
+        stats = job.info.stats
+        stats["host_job_create_tstamp"] = created
+        stats["host_job_created_time"] = ended - started
+        stats["host_job_serialize_time"] = uploading - started - stats["host_func_upload_time"]
+        stats["host_data_upload_time"] = ended - uploading
+        return job, [piece.source for piece in pieces]
+
+    def following(self, letter: str, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
+        """A job whose calls each get an earlier call's result as their element: the worker binds it."""
+        self._check_reserved(binder)
+        return self._job(letter, binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args)
+
+    def collecting(self, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
+        """A job whose calls each get a list of earlier calls' results: reducers."""
+        self._check_reserved(binder)
+        return self._job("R", binder, options, count, binding=Binding.COLLECTED, extra_args=extra_args)
+
+    # ------------------------------------------------------------ the parts of a job
+
+    def _job(
+        self, letter: str, binder: Binder, options: JobOptions, count: int, *,
+        binding: Binding = Binding.BOUND, extra_args: Any = None, modules_seen: Iterable[str] = (),
+    ) -> Job:  # fmt: skip
+        started = time.perf_counter()
+        seen = set(modules_seen)
+        extra = self._serialize_extra(extra_args, seen)
+        function = serialize_function(binder.function, modules_seen=seen)
+        include, exclude = self._modules_wanted(options)
+        captured = capture(seen, include=include, exclude=exclude)
+        archive = captured.archive
+        serialized = time.perf_counter()
+        content = hashlib.sha256(b"\0".join([function, captured.content_hash.encode(), extra or b""]))
+        spec = JobSpec(
+            job_key=job_key(self._executor_id, job_id := f"{letter}{next(self._numbers):03d}"),
+            function=self._uploader.content(function),
+            function_hash=content.hexdigest(),
+            storage=self._storage.reference(self._bucket),
+            timeout_s=float(options.timeout or self._settings.execution_timeout),
+            inline_limit=self._compute.limits.inline_bytes,
+            modules=None if archive is None else self._uploader.content(archive),
+            modules_hash=captured.content_hash,
+            binding=binding,
+            extra=None if extra is None else self._uploader.content(extra),
+            reserved=binder.reserved,
+            env={**self._env, **(options.extra_env or {})},
+        )
+        memory = options.runtime_memory or self._runtime_memory
+        retries = self._settings.retries if options.retries is None else options.retries
+        info = JobInfo(
+            executor_id=self._executor_id,
+            job_id=job_id,
+            job_key=spec.job_key,
+            function_name=binder.function_name,
+            runtime_memory=memory,
+            storage=spec.storage,
+            owner=self._owner,
+            retries=retries,
+            give_up_s=self._settings.execution_timeout + self._compute.limits.startup_s,
+            stats={
+                "host_func_upload_time": time.perf_counter() - serialized,
+                "host_job_serialize_time": serialized - started,
+                "func_data_size_bytes": 0,
+                "func_module_size_bytes": len(function) + len(archive or b""),
+            },
+            executor=self._executor,
+        )
+        return Job(
+            info,
+            spec,
+            self._ready_runtime(memory, spec.timeout_s),
+            [ResponseFuture(info, index) for index in range(count)],
+            calls_per_task=options.chunksize or self._settings.chunksize,
+            max_concurrency=options.max_concurrency,
+            retry=RetryPolicy(retries, self._retry_filter(options)),
+            backoff_s=options.backoff,
+        )
+
+    def _partitioned(self, bound: Sequence[Arguments], data: DataOptions) -> tuple[list[Arguments], list[Piece]]:
+        pieces = partition(
+            [kwargs["obj"] for _, kwargs in bound],
+            storage=self._storage,
+            chunk_size=data.obj_chunk_size,
+            chunk_number=data.obj_chunk_number,
+            newline=data.obj_newline,
+        )
+        return [(bound[piece.element][0], {**bound[piece.element][1], "obj": piece.part}) for piece in pieces], pieces
+
+    def _serialize(self, bound: Iterable[Arguments], serializer: ArgumentSerializer) -> list[Segments]:
+        limit = self._settings.data_limit
+        bodies: list[Segments] = []
+        total = 0
+        for position, arguments in enumerate(bound):
+            body = serializer.dumps(arguments, position)
+            total += size(body)
+            if limit and total > limit * _MIB:
+                raise DataLimitExceeded(
+                    f"the input data is more than {limit:g} MiB with element {position}: put large data into storage "
+                    "and pass its name, or raise lithops: data_limit in the configuration (false: no limit)"
+                )
+            bodies.append(body)
+        return bodies
+
+    def _serialize_extra(self, extra_args: Any, modules_seen: set[str]) -> bytes | None:
+        """`extra_args` for a worker that binds by itself."""
+        if not extra_args:
+            return None
+        segments = ArgumentSerializer(modules_seen=modules_seen).dumps(((extra_args,), {}))
+        return b"".join(segments)
+
+    def _modules_wanted(self, options: JobOptions) -> tuple[list[str] | None, list[str]]:
+        include = as_names(options.include_modules)
+        if include == []:
+            include = self._settings.include_modules
+        return include, [*self._settings.exclude_modules, *(as_names(options.exclude_modules) or ())]
+
+    def _ready_runtime(self, memory_mb: int, timeout_s: float) -> RuntimeInfo:
+        if memory_mb not in self._runtimes:
+            self._storage.ensure_bucket(self._bucket)
+            self._runtimes[memory_mb] = self._compute.deploy(self._runtime, memory_mb, timeout_s)
+        return self._runtimes[memory_mb]
+
+    def _retry_filter(self, options: JobOptions) -> Callable[[CallStatus], bool]:
+        retry_on = options.retry_on
+        if retry_on is None:
+            return lambda status: status.failure is not None
+
+        def applies(status: CallStatus) -> bool:
+            failure = status.failure
+            if failure is None:
+                return False
+            blob: Blob | None = failure.exception
+            error = error_of(failure, None if blob is None else bytes(self._owner.read(blob)))
+            if isinstance(retry_on, type | tuple):
+                return isinstance(error, retry_on)
+            return bool(retry_on(error))
+
+        return applies
+
+    def _check_reserved(self, binder: Binder) -> None:
+        if "ibm_cos" in binder.reserved and self._storage.name != "ibm_cos":
+            raise InvalidCall(
+                f"'{binder.function_name}' has a parameter ibm_cos, which stands for a client of IBM's object storage, "
+                f"but the storage is '{self._storage.name}'; use the parameter `storage` instead, or rename this one"
+            )

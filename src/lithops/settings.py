@@ -1,0 +1,48 @@
+"""What a typed configuration class says of its fields beyond their type.
+
+A backend's `config.py` is a frozen dataclass whose fields are annotated with these, for example
+``runtime_timeout: Annotated[int, Between(1, 900)] = 180``. `lithops.config` checks them; nothing here does work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The value lies between `low` and `high`, both included; `high=None` means no upper bound."""
+
+    low: float
+    high: float | None = None
+
+    def allows(self, value: Any) -> bool:
+        return bool(value >= self.low and (self.high is None or value <= self.high))
+
+    def __str__(self) -> str:
+        return f"{self.low:g} or more" if self.high is None else f"from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The value is one of these words."""
+
+    choices: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        return value in self.choices
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The value is a credential: it is masked wherever the configuration is shown."""
+
+    def allows(self, value: Any) -> bool:  # noqa: ARG002 - any text may be a secret
+        return True
+
+    def __str__(self) -> str:
+        return "a secret"

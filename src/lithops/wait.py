@@ -1,0 +1,229 @@
+"""Waiting for futures, of one executor or of several at once.
+
+``lithops.wait`` is this module and the function `wait` at once: programs use both names.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+from lithops.exceptions import InvalidCall
+from lithops.future import ResponseFuture
+from lithops.progress import Progress
+from lithops.wire.messages import StoredBlob
+
+ALWAYS = 0
+"""Do not wait at all."""
+ANY_COMPLETED = -1
+"""Wait for one."""
+ALL_COMPLETED = 100
+"""Wait for all. Numbers between are percentages."""
+
+Futures = ResponseFuture | Iterable[Any]
+"""A future, or any nesting of iterables of futures."""
+Split = tuple[list[ResponseFuture], list[ResponseFuture]]
+
+
+def wait(
+    fs: Futures,
+    throw_except: bool = True,
+    return_when: int = ALL_COMPLETED,
+    download_results: bool = False,
+    timeout: float | None = None,
+    threadpool_size: int = 64,
+    wait_dur_sec: float | None = None,  # noqa: ARG001 - kept for programs of 3.x: completion comes by event
+    show_progressbar: bool = True,
+) -> Split:
+    """Wait for calls to end, and give those that have ended and those that have not.
+
+    With `throw_except`, the first failure is raised as soon as it is known. Futures that functions returned are waited
+    for as well. `download_results` reads the results, with up to `threadpool_size` threads.
+    Raises `TimeoutError` after `timeout` seconds.
+    """
+    futures = flatten(fs)
+    until = None if timeout is None else time.monotonic() + timeout
+    try:
+        _wait_for(futures, _target(return_when, len(futures)), until, throw_except, show_progressbar)
+        if return_when == ALL_COMPLETED:
+            returned = _returned_futures(futures)
+            if returned:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                wait(returned, throw_except, timeout=left, show_progressbar=show_progressbar)
+    except KeyboardInterrupt:
+        _interrupt(futures)
+        raise
+    split = [future for future in futures if future.done], [future for future in futures if not future.done]
+    if download_results:
+        _download(split[0], threadpool_size)
+    return split
+
+
+def get_result(
+    fs: Futures,
+    throw_except: bool = True,
+    timeout: float | None = None,
+    threadpool_size: int = 64,
+    wait_dur_sec: float | None = None,
+    show_progressbar: bool = True,
+) -> list[Any]:
+    """Wait for calls to end, and give their results in the order of the futures, always as a list.
+
+    Inputs of a reducer are left out. With `throw_except=False` a failed call gives None.
+    """
+    futures = flatten(fs)
+    wait(
+        futures,
+        throw_except,
+        download_results=True,
+        timeout=timeout,
+        threadpool_size=threadpool_size,
+        wait_dur_sec=wait_dur_sec,
+        show_progressbar=show_progressbar,
+    )
+    return [future.result(throw_except) for future in futures if not future.job.intermediate]
+
+
+def as_completed(fs: Futures, timeout: float | None = None) -> Iterator[ResponseFuture]:
+    """Give the futures one by one as their calls end, in whatever order.
+
+    Raises `TimeoutError` when they have not all ended after `timeout` seconds.
+    """
+    futures = flatten(fs)
+    until = None if timeout is None else time.monotonic() + timeout
+    ended: queue.SimpleQueue[ResponseFuture] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    try:
+        for number in range(len(futures)):
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                yield ended.get(timeout=left)
+            except queue.Empty:
+                raise _late(len(futures) - number, len(futures), timeout) from None
+    finally:
+        for future in futures:
+            future.remove_done_callback(ended.put)
+
+
+def flatten(fs: Futures) -> list[ResponseFuture]:
+    """All futures in `fs`, in order."""
+    if isinstance(fs, ResponseFuture):
+        return [fs]
+    if isinstance(fs, str | bytes) or not isinstance(fs, Iterable):
+        raise InvalidCall(f"expected a future or a list of futures, not {fs!r}; pass what call_async or map gave")
+    flat: list[ResponseFuture] = []
+    for item in fs:
+        if isinstance(item, ResponseFuture):
+            flat.append(item)
+        else:
+            flat.extend(flatten(item))
+    return flat
+
+
+class _Latch:
+    """Opens when enough futures have ended, or when one has failed."""
+
+    def __init__(self, target: int, *, on_failure: bool) -> None:
+        self.opened = threading.Event()
+        self.ended = 0
+        self.failed: ResponseFuture | None = None
+        self._target = target
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+
+    def __call__(self, future: ResponseFuture) -> None:
+        with self._lock:
+            self.ended += 1
+            if self._on_failure and self.failed is None and future.error:
+                self.failed = future
+            if self.ended >= self._target or self.failed is not None:
+                self.opened.set()
+
+
+def _wait_for(
+    futures: list[ResponseFuture], target: int, until: float | None, throw_except: bool, show_progressbar: bool
+) -> None:
+    latch = _Latch(target, on_failure=throw_except)
+    for future in futures:
+        future.add_done_callback(latch)
+    try:
+        if target:
+            _watch(latch, futures, target, until, show_progressbar)
+    finally:
+        for future in futures:
+            if not future.done:
+                future.remove_done_callback(latch)
+    if latch.failed is not None:
+        latch.failed.result()
+
+
+def _watch(
+    latch: _Latch, futures: list[ResponseFuture], target: int, until: float | None, show_progressbar: bool
+) -> None:
+    progress = Progress(len(futures), shown=show_progressbar)
+    with progress:
+        while not latch.opened.is_set():
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise _late(target - latch.ended, target, None)
+            pause = progress.pause_s if left is None else min(left, progress.pause_s)
+            waiting = next((future for future in futures if not future.done), None)
+            if waiting is not None:
+                waiting.job.owner.wait(latch.opened, pause)
+            progress.show(latch.ended)
+
+
+def _target(return_when: int, total: int) -> int:
+    if return_when == ANY_COMPLETED:
+        return min(1, total)
+    if not ALWAYS <= return_when <= ALL_COMPLETED:
+        raise InvalidCall(
+            f"return_when is {return_when!r}: use ALWAYS, ANY_COMPLETED, ALL_COMPLETED, or a percentage from 0 to 100"
+        )
+    return math.ceil(total * return_when / 100)
+
+
+def _returned_futures(futures: list[ResponseFuture]) -> list[ResponseFuture]:
+    return [inner for future in futures if future.futures for inner in flatten(future.value())]
+
+
+def _download(futures: list[ResponseFuture], threadpool_size: int) -> None:
+    """Read the results that lie in the storage, several at a time."""
+    stored = [future for future in futures if future.success and _is_stored(future)]
+    if len(stored) > 1:
+        with ThreadPoolExecutor(min(threadpool_size, len(stored))) as pool:
+            list(pool.map(ResponseFuture.value, stored))
+
+
+def _is_stored(future: ResponseFuture) -> bool:
+    status = future.settled_status()
+    return status is not None and isinstance(status.result, StoredBlob)
+
+
+def _interrupt(futures: list[ResponseFuture]) -> None:
+    """Ctrl-C: stop what these futures' executors are running."""
+    executors = {id(future.job.executor): future.job.executor for future in futures}
+    for executor in executors.values():
+        if executor is not None:
+            executor.interrupt()
+
+
+def _late(missing: int, total: int, timeout: float | None) -> TimeoutError:
+    after = "in time" if timeout is None else f"after {timeout:g} s"
+    return TimeoutError(f"{missing} of {total} calls have not ended {after}; they go on: wait again, or cancel them")
+
+
+class _CallableModule(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Split:
+        return wait(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

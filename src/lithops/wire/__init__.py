@@ -1,0 +1,1 @@
+"""What crosses between client and worker: ids, keys, messages and their codec. Standard library only."""

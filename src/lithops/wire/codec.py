@@ -1,0 +1,303 @@
+"""Messages as bytes, in two forms of the same JSON.
+
+*Text*, for clouds' events and stored objects: bytes are base64 inside the JSON. *Frames*, for pipes: the JSON holds
+only lengths and the bytes follow it as they are, ``header length, body length, header, body``.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from lithops.exceptions import WireError
+from lithops.wire.messages import (
+    WIRE_VERSION,
+    Binding,
+    Blob,
+    ByteRange,
+    Call,
+    CallStatus,
+    Failure,
+    FailureKind,
+    InlineBlob,
+    JobSpec,
+    Phase,
+    StorageRef,
+    StoredBlob,
+    Task,
+)
+
+_FRAME_HEAD = struct.Struct("<II")
+_JOBS_KEPT = 16
+_PHASES = {phase.value: phase for phase in Phase}
+
+Attach = Callable[[bytes], Any]
+"""Puts bytes into, or beside, the JSON and gives what stands for them there."""
+Take = Callable[[Any], bytes]
+"""The reverse of `Attach`."""
+
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+# ---------------------------------------------------------------- text
+
+
+def task_to_text(task: Task) -> bytes:
+    return _to_json(_task_out(task, _base64, with_job=True)).encode()
+
+
+def task_from_text(data: bytes) -> Task:
+    return _task_in(_parse(data), b64decode, {})
+
+
+def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
+    return _to_json(_statuses_out(statuses, _base64)).encode()
+
+
+def statuses_from_text(data: bytes) -> list[CallStatus]:
+    return _statuses_in(_parse(data), b64decode)
+
+
+# ---------------------------------------------------------------- frames
+
+
+def task_to_frame(task: Task, *, with_job: bool) -> list[bytes]:
+    """The task as segments to write; without its job where the reader has seen that already."""
+    attachments: list[bytes] = []
+    return _frame(_task_out(task, _beside(attachments), with_job=with_job), attachments)
+
+
+def statuses_to_frame(statuses: Sequence[CallStatus]) -> list[bytes]:
+    attachments: list[bytes] = []
+    return _frame(_statuses_out(statuses, _beside(attachments)), attachments)
+
+
+def task_from_frame(frame: Frame, known_jobs: dict[str, JobSpec]) -> Task:
+    """The task; its job is taken from `known_jobs`, and put there when the frame brings a new one."""
+    return _task_in(frame.header, frame.take, known_jobs)
+
+
+def statuses_from_frame(frame: Frame) -> list[CallStatus]:
+    return _statuses_in(frame.header, frame.take)
+
+
+def remember_job(job: JobSpec, known_jobs: dict[str, JobSpec]) -> None:
+    """Both ends of a pipe keep the same few jobs by this rule, so neither sends nor asks for one in vain."""
+    known_jobs[job.job_key] = job
+    if len(known_jobs) > _JOBS_KEPT:
+        del known_jobs[next(iter(known_jobs))]
+
+
+def hello_to_frame(version: str, python: tuple[int, int], pid: int) -> list[bytes]:
+    """What a worker process says first: who it is, so that a mismatch is found before a call is."""
+    return _frame({"v": WIRE_VERSION, "hello": {"version": version, "python": list(python), "pid": pid}}, [])
+
+
+class Frame:
+    """One message read from a pipe: its JSON, and the bytes beside it in the order of their use."""
+
+    __slots__ = ("_body", "_position", "header")
+
+    def __init__(self, header: dict[str, Any], body: bytes) -> None:
+        self.header = header
+        self._body = body
+        self._position = 0
+
+    def take(self, length: int) -> bytes:
+        start = self._position
+        self._position = start + length
+        return self._body[start : self._position]
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames; what is not yet whole is kept."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        buffer = self._buffer
+        buffer += data
+        position, available = 0, len(buffer)
+        while available - position >= _FRAME_HEAD.size:
+            header_length, body_length = _FRAME_HEAD.unpack_from(buffer, position)
+            header_start = position + _FRAME_HEAD.size
+            body_start = header_start + header_length
+            end = body_start + body_length
+            if end > available:
+                break
+            header = _parse(bytes(buffer[header_start:body_start]))
+            yield Frame(header, bytes(buffer[body_start:end]))
+            position = end
+        if position:
+            del buffer[:position]
+
+
+def _frame(header: dict[str, Any], attachments: list[bytes]) -> list[bytes]:
+    text = _to_json(header).encode()
+    return [_FRAME_HEAD.pack(len(text), sum(map(len, attachments))) + text, *attachments]
+
+
+def _beside(attachments: list[bytes]) -> Attach:
+    def attach(data: bytes) -> int:
+        attachments.append(data)
+        return len(data)
+
+    return attach
+
+
+# ---------------------------------------------------------------- the JSON of both
+
+
+def _task_out(task: Task, attach: Attach, *, with_job: bool) -> dict[str, Any]:
+    calls = [[call.index, call.attempt, [_blob_out(blob, attach) for blob in call.inputs]] for call in task.calls]
+    message: dict[str, Any] = {"v": WIRE_VERSION, "task": task.task_id, "job_key": task.job.job_key, "calls": calls}
+    if with_job:
+        message["job"] = _job_out(task.job, attach)
+    return message
+
+
+def _task_in(message: dict[str, Any], take: Take, known_jobs: dict[str, JobSpec]) -> Task:
+    # The calls come first, as `_task_out` attaches them first.
+    calls = tuple(
+        Call(index, tuple([_blob_in(blob, take) for blob in inputs]), attempt)
+        for index, attempt, inputs in message["calls"]
+    )
+    job_key = message["job_key"]
+    if "job" in message:
+        remember_job(_job_in(job_key, message["job"], take), known_jobs)
+    if job_key not in known_jobs:
+        raise WireError(f"a task of job {job_key} came before the job itself")
+    return Task(message["task"], known_jobs[job_key], calls)
+
+
+def _job_out(job: JobSpec, attach: Attach) -> dict[str, Any]:
+    return {
+        "function": _blob_out(job.function, attach),
+        "function_hash": job.function_hash,
+        "modules": _blob_out(job.modules, attach),
+        "modules_hash": job.modules_hash,
+        "extra": _blob_out(job.extra, attach),
+        "storage": [job.storage.backend, job.storage.bucket, dict(job.storage.options)],
+        "timeout_s": job.timeout_s,
+        "inline_limit": job.inline_limit,
+        "binding": job.binding.value,
+        "reserved": list(job.reserved),
+        "env": dict(job.env),
+    }
+
+
+def _job_in(job_key: str, message: dict[str, Any], take: Take) -> JobSpec:
+    return JobSpec(
+        job_key=job_key,
+        function=_blob_in(message["function"], take),
+        function_hash=message["function_hash"],
+        modules=_optional_blob_in(message["modules"], take),
+        modules_hash=message["modules_hash"],
+        extra=_optional_blob_in(message["extra"], take),
+        storage=StorageRef(*message["storage"]),
+        timeout_s=message["timeout_s"],
+        inline_limit=message["inline_limit"],
+        binding=Binding(message["binding"]),
+        reserved=tuple(message["reserved"]),
+        env=message["env"],
+    )
+
+
+def _statuses_out(statuses: Sequence[CallStatus], attach: Attach) -> dict[str, Any]:
+    return {
+        "v": WIRE_VERSION,
+        "statuses": [
+            [
+                status.job_key,
+                status.index,
+                status.phase.value,
+                status.task_id,
+                status.attempt,
+                status.activation_id,
+                attach(status.stats),
+                _blob_out(status.result, attach),
+                _failure_out(status.failure, attach),
+                status.logs,
+                status.follow,
+            ]
+            for status in statuses
+        ],
+    }
+
+
+def _statuses_in(message: dict[str, Any], take: Take) -> list[CallStatus]:
+    return [
+        # In the order in which `_statuses_out` attaches: what `take` gives depends on it.
+        CallStatus(
+            job_key,
+            index,
+            _PHASES[phase],
+            task_id,
+            attempt,
+            activation_id,
+            take(stats),
+            _optional_blob_in(result, take),
+            _failure_in(failure, take),
+            logs,
+            follow,
+        )
+        for job_key, index, phase, task_id, attempt, activation_id, stats, result, failure, logs, follow in message[
+            "statuses"
+        ]
+    ]
+
+
+def _failure_out(failure: Failure | None, attach: Attach) -> list[Any] | None:
+    if failure is None:
+        return None
+    exception = _blob_out(failure.exception, attach)
+    return [failure.kind.value, failure.type_name, failure.message, failure.traceback, exception]
+
+
+def _failure_in(message: list[Any] | None, take: Take) -> Failure | None:
+    if message is None:
+        return None
+    kind, type_name, text, traceback, exception = message
+    return Failure(FailureKind(kind), type_name, text, traceback, _optional_blob_in(exception, take))
+
+
+def _blob_out(blob: Blob | None, attach: Attach) -> Any:
+    """Inline: what `attach` gives, a text or a length. Stored: a list. None: null."""
+    if blob is None:
+        return None
+    if isinstance(blob, InlineBlob):
+        return attach(blob.data)
+    return [blob.key] if blob.range is None else [blob.key, blob.range.start, blob.range.stop]
+
+
+def _blob_in(message: Any, take: Take) -> Blob:
+    if isinstance(message, list):
+        return StoredBlob(message[0], ByteRange(*message[1:]) if len(message) > 1 else None)
+    return InlineBlob(take(message))
+
+
+def _optional_blob_in(message: Any, take: Take) -> Blob | None:
+    return None if message is None else _blob_in(message, take)
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(data)
+        version = message["v"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError(f"a message of {len(data)} bytes cannot be read: {error}") from error
+    if version != WIRE_VERSION:
+        raise WireError(
+            f"a message has version {version}, this side speaks version {WIRE_VERSION}: "
+            "client and runtime are of different releases; deploy the runtime again"
+        )
+    parsed: dict[str, Any] = message
+    return parsed
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")

@@ -1,0 +1,1 @@
+"""What runs in a function: handler → fetch → run → report. Needs the standard library, cloudpickle and a storage."""
