@@ -90,7 +90,10 @@ def array_memory(peer: Peer, *, size_bytes: int, calls: int) -> Numbers:
 def straggler(peer: Peer, *, calls: int) -> Numbers:
     """How long short calls take, alone and with one long call at the head of the same `map`."""
     shorts = [SHORT_S] * calls
-    return {"alone_s": _until_short_done(peer, shorts), "behind_s": _until_short_done(peer, [LONG_S, *shorts])}
+    return {
+        "alone_s": _until_short_done(peer, shorts),
+        "behind_s": _until_short_done(peer, [LONG_S, *shorts]),
+    }
 
 
 def _until_short_done(peer: Peer, naps: list[float]) -> float:

@@ -7,6 +7,7 @@ import os
 import signal
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,6 @@ from peers.base import Peer
 
 BENCHMARKS = Path(__file__).resolve().parent
 IMPORTS_A_ROUND = 5
-END_S = 10.0
-"""How long a program whose output has ended may take to end."""
 
 Numbers = Mapping[str, float]
 
@@ -57,12 +56,9 @@ def measurement(place: Place, name: str, parameters: Mapping[str, Any], timeout_
     """Run one function of `measure`."""
     result = place.scratch / "result.json"
     result.unlink(missing_ok=True)
-    program = str(BENCHMARKS / "measure.py")
-    arguments = [program, place.peer.name, name, json.dumps(dict(parameters)), str(result)]
-    with _running(place, arguments, timeout_s) as process:
-        process.communicate(timeout=timeout_s)
-    if process.returncode != 0:
-        raise MeasurementFailed(_last_error(place, process.returncode))
+    arguments = [place.peer.name, name, json.dumps(dict(parameters)), str(result)]
+    with _running(place, [str(BENCHMARKS / "measure.py"), *arguments], timeout_s, output=subprocess.DEVNULL):
+        pass
     numbers: Numbers = json.loads(result.read_text())
     return numbers
 
@@ -71,14 +67,13 @@ def first_result(place: Place, parameters: Mapping[str, Any], timeout_s: float) 
     """A new process that starts the peer, runs one no-op and prints: seconds to the print, and to the end."""
     started = time.perf_counter()
     with _running(place, ["-c", place.peer.first_result], timeout_s) as process:
-        assert process.stdout is not None
         # Something else may be printed before it.
-        found = any(line.strip() == "1" for line in iter(process.stdout.readline, ""))
+        found = any(line.strip() == "1" for line in _lines(process))
         printed_s = time.perf_counter() - started
-        process.communicate(timeout=timeout_s)
+        process.wait()
         ended_s = time.perf_counter() - started
-    if process.returncode != 0 or not found:
-        raise MeasurementFailed(_last_error(place, process.returncode))
+    if not found:
+        raise MeasurementFailed("it ended without printing the result")
     return {"printed_s": printed_s, "ended_s": ended_s}
 
 
@@ -91,8 +86,7 @@ def import_cost(place: Place, parameters: Mapping[str, Any], timeout_s: float) -
         over_ms.append(_run_ms(place, statement, timeout_s) - bare_ms)
     count = f"import sys; before = len(sys.modules); {statement}; print(before, len(sys.modules))"
     with _running(place, ["-c", count], timeout_s) as process:
-        output, _ = process.communicate(timeout=timeout_s)
-    before, after = map(int, output.split())
+        before, after = map(int, next(_lines(process)).split())
     return {"ms": statistics.median(over_ms), "modules": after - before, "modules_in_all": after}
 
 
@@ -112,35 +106,55 @@ def run(place: Place, name: str, parameters: Mapping[str, Any], timeout_s: float
 def _run_ms(place: Place, program: str, timeout_s: float) -> float:
     started = time.perf_counter()
     with _running(place, ["-c", program], timeout_s) as process:
-        process.communicate(timeout=timeout_s)
-    elapsed_ms = (time.perf_counter() - started) * 1e3
-    if process.returncode != 0:
-        raise MeasurementFailed(_last_error(place, process.returncode))
-    return elapsed_ms
+        process.wait()
+        return (time.perf_counter() - started) * 1e3
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    if process.stdout is None:
+        raise ValueError("the program was started without a pipe for its output")
+    return iter(process.stdout.readline, "")
 
 
 @contextmanager
-def _running(place: Place, arguments: list[str], timeout_s: float) -> Iterator[subprocess.Popen[str]]:
-    """A Python of the peer's environment, in a process group that does not outlive it."""
-    with (place.scratch / "errors.txt").open("w") as errors:
-        process = subprocess.Popen(
+def _running(
+    place: Place, arguments: list[str], timeout_s: float, *, output: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python of the peer's environment, in a process group that does not outlive it.
+
+    Raises `MeasurementFailed` on leaving, when the program took too long or ended with an error.
+    """
+    too_long = threading.Event()
+    with (
+        (place.scratch / "errors.txt").open("w") as errors,
+        subprocess.Popen(
             [place.python, *arguments],
             env=place.variables(),
             cwd=place.scratch,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=errors,
             text=True,
             start_new_session=True,
-        )
+        ) as process,
+    ):
+
+        def expire() -> None:
+            too_long.set()
+            _end_group(process)
+
+        timer = threading.Timer(timeout_s, expire)
+        timer.start()
         try:
-            with process:
-                try:
-                    yield process
-                finally:
-                    _end_group(process)
-        except subprocess.TimeoutExpired:
-            raise MeasurementFailed(f"not done within {timeout_s:g} s") from None
+            yield process
+            process.wait()
+        finally:
+            timer.cancel()
+            _end_group(process)
+    if too_long.is_set():
+        raise MeasurementFailed(f"not done within {timeout_s:g} s")
+    if process.returncode != 0:
+        raise MeasurementFailed(f"ended with {process.returncode}: {_last_words(place)}")
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
@@ -150,7 +164,6 @@ def _end_group(process: subprocess.Popen[str]) -> None:
         return  # it and all that it started have ended
 
 
-def _last_error(place: Place, returncode: int) -> str:
-    lines = (place.scratch / "errors.txt").read_text(errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "no word of why")
-    return f"ended with {returncode}: {said[:120]}"
+def _last_words(place: Place) -> str:
+    lines = (place.scratch / "errors.txt").read_text(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it did not say why")[:120]

@@ -11,7 +11,7 @@ from peers.base import Function
 class DaskDistributed:
     name = "dask"
     title = "dask.distributed"
-    distribution = "distributed"
+    distribution: str | None = "distributed"
     environment = "peers"
     import_statement = "import distributed"
     first_result = """

@@ -11,7 +11,7 @@ from peers.base import Function
 class Lithops3:
     name = "lithops38"
     title = "Lithops 3.8.0"
-    distribution = "lithops"
+    distribution: str | None = "lithops"
     environment = "lithops38"
     import_statement = "import lithops"
     first_result = """

@@ -12,7 +12,7 @@ from peers.base import Function
 class LithopsHere:
     name = "lithops"
     title = "this project"
-    distribution = "lithops"
+    distribution: str | None = "lithops"
     environment = "own"
     import_statement = "import lithops"
     first_result = """

@@ -11,7 +11,7 @@ from peers.base import Function
 class LokyExecutor:
     name = "loky"
     title = "loky"
-    distribution = "loky"
+    distribution: str | None = "loky"
     environment = "peers"
     import_statement = "import loky"
     first_result = """

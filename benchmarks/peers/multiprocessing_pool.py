@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from multiprocessing.pool import MapResult, Pool
-from typing import Any, cast
+from typing import Any
 
 from peers.base import Function
 
@@ -13,7 +13,7 @@ from peers.base import Function
 class MultiprocessingPool:
     name = "pool"
     title = "multiprocessing.Pool"
-    distribution = None
+    distribution: str | None = None
     environment = "own"
     import_statement = "from multiprocessing.pool import Pool"
     first_result = """
@@ -32,10 +32,10 @@ with Pool(2) as pool:
         self._pool = multiprocessing.Pool(workers)
 
     def map(self, function: Function, arguments: Sequence[Any]) -> MapResult[Any]:
-        return cast("MapResult[Any]", self._pool.map_async(function, arguments, chunksize=1))
+        return self._pool.map_async(function, arguments, chunksize=1)
 
     def gather(self, calls: MapResult[Any]) -> list[Any]:
-        return cast("list[Any]", calls.get())
+        return calls.get()
 
     def call(self, function: Function, argument: Any) -> Any:
         return self._pool.apply(function, (argument,))

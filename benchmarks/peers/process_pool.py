@@ -12,7 +12,7 @@ from peers.base import Function
 class ProcessPool:
     name = "futures"
     title = "ProcessPoolExecutor"
-    distribution = None
+    distribution: str | None = None
     environment = "own"
     import_statement = "from concurrent.futures import ProcessPoolExecutor"
     first_result = """

@@ -14,7 +14,7 @@ READY_AT_ONCE = 64
 class RayTasks:
     name = "ray"
     title = "ray"
-    distribution = "ray"
+    distribution: str | None = "ray"
     environment = "peers"
     import_statement = "import ray"
     first_result = """

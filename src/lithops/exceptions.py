@@ -31,7 +31,19 @@ An exception that the user's own function raises is not in this tree: it arrives
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lithops.cancelled import CallCancelled as CallCancelled
+
+
+def __getattr__(name: str) -> Any:
+    # Its base is the standard library's, which workers would import for nothing: so it has a module of its own.
+    if name == "CallCancelled":
+        from lithops.cancelled import CallCancelled
+
+        return CallCancelled
+    raise AttributeError(f"module 'lithops.exceptions' has no attribute '{name}'")
 
 
 class LithopsError(Exception):
@@ -136,10 +148,6 @@ class CallTimeout(CallError, TimeoutError):
 
 class OutOfMemory(CallError, MemoryError):
     """The worker that ran the call was killed because it used too much memory."""
-
-
-class CallCancelled(CallError, CancelledError):
-    """The call was cancelled before it returned."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is a traceback's text, shown as the cause of an error

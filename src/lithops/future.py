@@ -6,13 +6,11 @@ thousand, so each is a few slots, and everything that the calls of a job have in
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import TimeoutError as FuturesTimeoutError
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -339,6 +337,8 @@ class ResponseFuture:
         return self._value
 
     def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio  # only where it is in use already: it takes as long to import as all the rest
+
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
 
@@ -361,7 +361,7 @@ class ResponseFuture:
         self.add_done_callback(tell)
         if not self.job.owner.wait(event, timeout):
             self.remove_done_callback(tell)
-            raise FuturesTimeoutError(f"{self!r} has not ended after {timeout} s; it goes on")
+            raise TimeoutError(f"{self!r} has not ended after {timeout} s; it goes on")
 
     def _failure_error(self) -> BaseException:
         assert self._status is not None

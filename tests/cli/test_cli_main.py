@@ -365,7 +365,7 @@ def test_config_show_is_complete_and_can_be_used_again(run: Run, home: Path) -> 
     out = run("config", "show", "-b", "localhost")
     assert out.startswith(f"# from: {home / 'settings.yaml'}\n")
     shown = yaml.safe_load(out)
-    assert list(shown) == ["lithops", "localhost"]
+    assert list(shown) == ["lithops", "localhost", "rabbitmq"]
     assert shown["localhost"]["storage_bucket"] == "mine"
     assert shown == resolve().raw
     assert resolve(shown).raw == shown

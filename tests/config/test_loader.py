@@ -19,6 +19,7 @@ from lithops.compute import registry as compute_registry
 from lithops.compute.backends.localhost.config import LocalhostConfig
 from lithops.config import LithopsSection, Settings, default_config, load_config, resolve, resolve_storage
 from lithops.config import loader as loader_module
+from lithops.config.model import RabbitmqSection
 from lithops.exceptions import ConfigError
 from lithops.settings import Secret
 from lithops.storage.backends.localhost.config import LocalhostStorageConfig
@@ -240,7 +241,7 @@ def test_wrong_arguments_are_told_from_the_file() -> None:
         "allowed is a whole number, 1 or more, or nothing"
     )
     assert refusal(monitoring="telepathy") == (
-        "the arguments: lithops.monitoring: found the text 'telepathy'; allowed is one of storage, rabbitmq"
+        "the arguments: lithops.monitoring: found the text 'telepathy'; allowed is one of storage"
     )
     assert refusal(log_level="LOUD") == (
         "the arguments: lithops.log_level: found the text 'LOUD'; "
@@ -402,6 +403,16 @@ def test_the_storage_part_of_a_shared_section_knows_the_other_parts_keys(
     assert "localhost.region: unknown key" in caplog.text
 
 
+def test_the_brokers_address_is_a_secret(write: Callable[[str], str]) -> None:
+    settings = resolve({"rabbitmq": {"amqp_url": "amqp://me:hush@here"}})
+    assert settings.rabbitmq.amqp_url == settings.raw["rabbitmq"]["amqp_url"] == "amqp://me:hush@here"
+    assert settings.shown()["rabbitmq"] == {"amqp_url": "***"}
+    path = write("rabbitmq: {amqp_url: [hush]}")
+    assert refusal(config_file=path) == (
+        f"{path}: rabbitmq.amqp_url: found the list ***; allowed is text, a secret, or nothing"
+    )
+
+
 @pytest.mark.usefixtures("clouds")
 def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     settings = resolve({"cloud_a": {"token": "hush"}}, backend="cloud_a")
@@ -461,6 +472,7 @@ def test_the_example_holds_every_key_with_its_default() -> None:
     defaults = {
         "lithops": dataclasses.asdict(LithopsSection()),
         "localhost": dataclasses.asdict(LocalhostConfig()) | dataclasses.asdict(LocalhostStorageConfig()),
+        "rabbitmq": dataclasses.asdict(RabbitmqSection()),
     }
     assert example == defaults
     assert resolve(config_file=EXAMPLE).raw == resolve().raw

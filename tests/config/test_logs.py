@@ -92,6 +92,14 @@ def test_the_default_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith(" [INFO] lithops -- hello\n")
 
 
+def test_a_closed_stream_does_not_end_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    setup_lithops_logger("INFO", "%(message)s", stream)
+    stream.close()
+    logger.info("lost")
+    assert "I/O operation on closed file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

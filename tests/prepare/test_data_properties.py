@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate, product
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from lithops.prepare.partition import partition
 from lithops.testing.memory import MemoryStorage
+from lithops.wire.messages import ByteRange
 from lithops.worker import lines, reading
 from lithops.worker.data import open_part
 
@@ -36,6 +38,13 @@ def lines_of(text: bytes, separator: bytes) -> list[bytes]:
     """The lines with their separators, by a scan from the start: what no part can do."""
     *whole, last = text.split(separator)
     return [line + separator for line in whole] + ([last] if last else [])
+
+
+def _reader(text: bytes) -> lines.Read:
+    def read(start: int, stop: int) -> lines.Blocks:
+        yield text[start:stop]
+
+    return read
 
 
 def read_parts(text: bytes, *, newline: str | None, cut: dict[str, Any]) -> list[list[bytes]]:
@@ -69,6 +78,18 @@ class TestLines:
         separator, body = text
         parts = read_parts(body, newline=separator, cut=cut)
         assert [line for part in parts for line in part] == lines_of(body, separator.encode())
+
+    @pytest.mark.parametrize("separator", [b"a", b"aa", b"ab", b"aba", b"aaa"])
+    def test_every_short_text(self, separator: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lines, "_LOOK_BACK", 0)
+        for text in map(bytes, product(b"ab", repeat=11)):
+            read = _reader(text)
+            owned = [
+                b"".join(lines.own_lines(read, ByteRange(at, at + 1), 11, separator)) for at in range(11)
+            ]
+            starts = [0, *accumulate(map(len, lines_of(text, separator)))]
+            assert [at for at in range(11) if owned[at]] == starts[:-1]
+            assert b"".join(owned) == text
 
     @given(st.binary(max_size=200), st.binary(min_size=1, max_size=3), st.integers(1, 30))
     def test_any_bytes_may_separate_any_bytes(self, body: bytes, separator: bytes, chunk_size: int) -> None:

@@ -1,4 +1,4 @@
-"""A client and a worker as they are in life: two processes, of which the worker lacks the client's modules."""
+"""A client and a worker as in life: two processes, of which the worker lacks the client's modules."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def round_trip(
     include: Sequence[str] | None = (),
     exclude: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], list[Any]]:
-    """Run `script` in `folder` as a client that defines `function` and `elements`, and a worker for its calls.
+    """Run `script` in `folder` as a client that defines `function` and `elements`, and a worker.
 
-    Gives the names of the modules that were sent, and the results, which must be of builtin types. With a dotted
-    `module`, the script is run as that module of a package.
+    Gives the names of the modules that were sent, and the results, which must be of builtin types. With a
+    dotted `module`, the script is run as that module of a package.
     """
     path = folder.joinpath(*module.split(".")).with_suffix(".py")
     path.write_text(script + _SEND.replace("INCLUDE", repr(include)).replace("EXCLUDE", repr(exclude)))

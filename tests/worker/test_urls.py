@@ -203,6 +203,12 @@ class TestBreaks:
         # The first attempt got on, three more did not.
         assert len(site.asked) == 1 + 4
 
+    def test_a_truncated_whole_of_unknown_size_is_no_whole(self, site: Site) -> None:
+        [piece] = cut(site, Page(shift=3, sends=4000))
+        assert piece.part.size is None
+        with pytest.raises(StorageUnavailable, match=r"data.txt"):
+            read(piece)
+
     def test_a_whole_that_broke_off_once_is_read_to_its_end(self, site: Site) -> None:
         [piece] = cut(site, Page(ranges=False, sends=4000))
         with open_part(piece.part, MemoryStorage(), sleep=lambda _: self.mend(site)) as obj:

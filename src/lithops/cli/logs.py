@@ -44,7 +44,9 @@ def run_get(arguments: argparse.Namespace) -> int:
 
 
 def run_poll(arguments: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes them
-    follower = Follower(log_folder())
+    folder = log_folder()
+    follower = Follower(folder)
+    print(f"following the logs in {folder}; Ctrl-C ends it", file=sys.stderr, flush=True)
     shown = ""
     while True:
         for job_key, text in follower.read_new():

@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import Any
 
 from lithops.compute import registry as compute_registry
-from lithops.config.check import build, check_values, field_names, warn_of_unknown_keys
-from lithops.config.model import LOG_LEVELS, LithopsSection, Settings
+from lithops.config.check import build, check_section, check_values, field_names, warn_of_unknown_keys
+from lithops.config.model import LOG_LEVELS, LithopsSection, RabbitmqSection, Settings
 from lithops.exceptions import ConfigError
 from lithops.storage import registry as storage_registry
 from lithops.storage.base import StorageBackend
@@ -87,10 +87,15 @@ def resolve(
     storage_config = _read_section(storage_class, source, storage_name, changes[storage_name])
     names = {"backend": compute_name, "storage": storage_name, "mode": compute_class.mode}
     lithops = build(LithopsSection, {**configured, **given, **names}, section="lithops", origin=source.origin)
-    raw["lithops"] = dataclasses.asdict(lithops)
+    rabbitmq = check_section(
+        RabbitmqSection, source.section("rabbitmq"), section="rabbitmq", origin=source.origin
+    )
+    raw.update(lithops=dataclasses.asdict(lithops), rabbitmq=dataclasses.asdict(rabbitmq))
     raw[compute_name].update(dataclasses.asdict(compute))
     raw[storage_name].update(dataclasses.asdict(storage_config))
-    return Settings(lithops, compute_name, compute, storage_name, storage_config, source.origin, raw)
+    return Settings(
+        lithops, compute_name, compute, storage_name, storage_config, rabbitmq, source.origin, raw
+    )
 
 
 def resolve_storage(

@@ -44,18 +44,22 @@ def setup_lithops_logger(
     logger.propagate = False
 
 
-class _StreamHandler(logging.StreamHandler[Any]):
+class _StreamHandler(logging.Handler):
     """Writes to a stream that may be given by its name."""
 
     def __init__(self, stream: str | TextIO) -> None:
-        logging.Handler.__init__(self)
+        super().__init__()
         self._stream = stream
         if isinstance(stream, str):
             _find_stream(stream)
 
-    @property
-    def stream(self) -> Any:
-        return _find_stream(self._stream) if isinstance(self._stream, str) else self._stream
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stream = _find_stream(self._stream) if isinstance(self._stream, str) else self._stream
+            stream.write(f"{self.format(record)}\n")
+            stream.flush()
+        except Exception:  # noqa: BLE001 - a message that cannot be written must not end the program
+            self.handleError(record)
 
 
 def _find_stream(name: str) -> Any:

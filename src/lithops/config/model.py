@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from lithops.config.check import masked
-from lithops.settings import Between, OneOf
+from lithops.settings import Between, OneOf, Secret
 
 MODES = ("localhost", "serverless", "standalone")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -25,7 +25,7 @@ class LithopsSection:
     """What kind of compute backend; none: the one of `backend`."""
     data_cleaner: bool = True
     """Whether an executor removes its jobs' objects from the storage when it is done with them."""
-    monitoring: Annotated[str, OneOf(("storage", "rabbitmq"))] = "storage"
+    monitoring: Annotated[str, OneOf(("storage",))] = "storage"
     """Where statuses arrive from, on backends that do not bring them back themselves."""
     monitoring_interval: Annotated[float, Between(0.01)] = 2
     """Seconds between two polls of the storage."""
@@ -52,6 +52,14 @@ class LithopsSection:
     """How often a call that fails is tried again."""
 
 
+@dataclass(frozen=True, slots=True)
+class RabbitmqSection:
+    """The section `rabbitmq`: the broker of functions that have a parameter of that name."""
+
+    amqp_url: Annotated[str, Secret()] | None = None
+    """Where it is, its user and password included; none: there is no broker."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The whole configuration, resolved: which backends are used, and how."""
@@ -64,6 +72,7 @@ class Settings:
     storage_name: str
     storage: Any
     """An instance of the storage backend's own configuration class."""
+    rabbitmq: RabbitmqSection
     origin: str
     """Which file, variable or argument it came from."""
     raw: dict[str, Any]
@@ -74,6 +83,7 @@ class Settings:
         sections = {"lithops": masked(self.lithops), self.compute_name: masked(self.compute)}
         storage = masked(self.storage)
         sections[self.storage_name] = {**sections.get(self.storage_name, {}), **storage}
+        sections["rabbitmq"] = masked(self.rabbitmq)
         return sections
 
     def __repr__(self) -> str:

@@ -13,8 +13,8 @@ _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 def imported_modules(code: types.CodeType, package: str | None = None) -> set[str]:
     """The full names of the modules that `code`, and the code nested in it, imports.
 
-    `from x import y` gives `x.y` as well, for `y` may be a module. `package` is what relative imports are
-    relative to: without it they are left out.
+    `from x import y` gives `x.y`, for `y` may be a module. `package` is what relative imports are relative
+    to: without it they are left out.
     """
     return {name for each in _with_nested(code) for name in _imports(each, package)}
 
@@ -36,8 +36,7 @@ def _imports(code: types.CodeType, package: str | None) -> Iterator[str]:
         if instruction.opcode == _IMPORT_NAME:
             base = _absolute(instruction.argval, level, package)
             if base:
-                yield from (f"{base}.{name}" for name in wanted or () if name != "*")
-                yield base
+                yield from (base if name in ("", "*") else f"{base}.{name}" for name in wanted or ("",))
         elif instruction.opcode != dis.EXTENDED_ARG:
             level, wanted = wanted, instruction.argval
 

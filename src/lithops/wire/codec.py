@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import struct
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lithops.exceptions import WireError
@@ -33,6 +33,7 @@ from lithops.wire.messages import (
 _FRAME_HEAD = struct.Struct("<II")
 _JOBS_KEPT = 16
 _PHASES = {phase.value: phase for phase in Phase}
+_from_json = json.JSONDecoder().decode
 
 Attach = Callable[[bytes], Any]
 """Puts bytes into, or beside, the JSON and gives what stands for them there."""
@@ -50,7 +51,7 @@ def task_to_text(task: Task) -> bytes:
 
 
 def task_from_text(data: bytes) -> Task:
-    return _task_in(_parse(data), b64decode, {})
+    return _task_in(_checked(_parse(data)), a2b_base64, {})
 
 
 def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
@@ -58,7 +59,7 @@ def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
 
 
 def statuses_from_text(data: bytes) -> list[CallStatus]:
-    return _statuses_in(_parse(data), b64decode)
+    return _statuses_in(_checked(_parse(data)), a2b_base64)
 
 
 # ---------------------------------------------------------------- frames
@@ -80,8 +81,8 @@ def task_from_frame(frame: Frame, known_jobs: dict[str, JobSpec]) -> Task:
     return _task_in(frame.header, frame.take, known_jobs)
 
 
-def statuses_from_frame(frame: Frame) -> list[CallStatus]:
-    return _statuses_in(frame.header, frame.take)
+def statuses_from_frames(frames: Iterable[Frame]) -> list[CallStatus]:
+    return [status for frame in frames for status in _statuses_in(frame.header, frame.take)]
 
 
 def remember_job(job: JobSpec, known_jobs: dict[str, JobSpec]) -> None:
@@ -118,10 +119,13 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are whole now. Their headers are parsed together: that is several times as fast."""
         buffer = self._buffer
         buffer += data
         position, available = 0, len(buffer)
+        headers: list[bytes] = []
+        bodies: list[bytes] = []
         while available - position >= _FRAME_HEAD.size:
             header_length, body_length = _FRAME_HEAD.unpack_from(buffer, position)
             header_start = position + _FRAME_HEAD.size
@@ -129,11 +133,12 @@ class FrameReader:
             end = body_start + body_length
             if end > available:
                 break
-            header = _parse(bytes(buffer[header_start:body_start]))
-            yield Frame(header, bytes(buffer[body_start:end]))
+            headers.append(bytes(buffer[header_start:body_start]))
+            bodies.append(bytes(buffer[body_start:end]))
             position = end
-        if position:
-            del buffer[:position]
+        del buffer[:position]
+        parsed = _parse(b"[" + b",".join(headers) + b"]")
+        return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
 
 
 def _frame(header: dict[str, Any], attachments: list[bytes]) -> list[bytes]:
@@ -284,20 +289,23 @@ def _optional_blob_in(message: Any, take: Take) -> Blob | None:
     return None if message is None else _blob_in(message, take)
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _parse(data: bytes) -> Any:
     try:
-        message = json.loads(data)
-        version = message["v"]
-    except (ValueError, KeyError, TypeError) as error:
+        return _from_json(data.decode())
+    except (ValueError, RecursionError) as error:
         raise WireError(f"a message of {len(data)} bytes cannot be read: {error}") from error
+
+
+def _checked(message: Any) -> dict[str, Any]:
+    version = message.get("v") if isinstance(message, dict) else None
     if version != WIRE_VERSION:
         raise WireError(
             f"a message has version {version}, this side speaks version {WIRE_VERSION}: "
             "client and runtime are of different releases; deploy the runtime again"
         )
-    parsed: dict[str, Any] = message
-    return parsed
+    checked: dict[str, Any] = message
+    return checked
 
 
 def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
+    return b2a_base64(data, newline=False).decode("ascii")

@@ -6,23 +6,16 @@ import pickle
 import traceback
 from typing import Any
 
-from lithops.exceptions import (
-    CallCancelled,
-    CallError,
-    CallTimeout,
-    OutOfMemory,
-    RemoteError,
-    RemoteTraceback,
-    WorkerLost,
-)
+from lithops import exceptions
+from lithops.exceptions import CallError, RemoteError, RemoteTraceback
 from lithops.wire.messages import Failure, FailureKind, InlineBlob
 from lithops.wire.pickles import Dumps
 
-_ERRORS: dict[FailureKind, type[CallError]] = {
-    FailureKind.LOST: WorkerLost,
-    FailureKind.TIMEOUT: CallTimeout,
-    FailureKind.MEMORY: OutOfMemory,
-    FailureKind.CANCELLED: CallCancelled,
+_ERRORS = {
+    FailureKind.LOST: "WorkerLost",
+    FailureKind.TIMEOUT: "CallTimeout",
+    FailureKind.MEMORY: "OutOfMemory",
+    FailureKind.CANCELLED: "CallCancelled",
 }
 
 
@@ -51,7 +44,8 @@ def error_of(failure: Failure, body: bytes | None) -> BaseException:
     if failure.kind is FailureKind.RAISED:
         error = _unpickled(failure, body)
     else:
-        error = _ERRORS[failure.kind](failure.message)
+        kind: type[CallError] = getattr(exceptions, _ERRORS[failure.kind])
+        error = kind(failure.message)
     if failure.traceback:
         error.__cause__ = RemoteTraceback(failure.traceback)
     return error

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 MAX_LOG_BYTES = 1 << 20
 """Of a longer output the last part is kept, under a line that says how much is missing."""
@@ -57,7 +58,13 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     logging.getLogger().setLevel(level)
 
 
-class _CurrentStderr(logging.StreamHandler[io.TextIOBase]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[io.TextIOBase]
+else:
+    _StreamHandler = logging.StreamHandler  # Python 3.10 has no parameters there
+
+
+class _CurrentStderr(_StreamHandler):
     """Writes to what `sys.stderr` is at that moment."""
 
     def __init__(self, level: int) -> None:

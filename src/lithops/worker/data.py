@@ -92,6 +92,27 @@ class PartStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # always called with a view
+        if not self._fill():
+            return 0
+        count = min(len(buffer), len(self._block))
+        buffer[:count] = self._block[:count]
+        self._block = self._block[count:]
+        return count
+
+    def readall(self) -> bytes:
+        pieces: list[memoryview] = []
+        while self._fill():
+            pieces.append(self._block)
+            self._block = memoryview(b"")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        self._blocks.close()
+        self._block = memoryview(b"")
+        super().close()
+
+    def _fill(self) -> bool:
+        """Whether anything is left to read."""
         if self._failure:
             # What failed once is not at its end.
             raise self._failure
@@ -102,17 +123,9 @@ class PartStream(io.RawIOBase):
                 self._failure = failure
                 raise
             if block is None:
-                return 0
+                return False
             self._block = memoryview(block)
-        count = min(len(buffer), len(self._block))
-        buffer[:count] = self._block[:count]
-        self._block = self._block[count:]
-        return count
-
-    def close(self) -> None:
-        self._blocks.close()
-        self._block = memoryview(b"")
-        super().close()
+        return True
 
 
 class SeparatedReader(io.BufferedIOBase):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Any
 
 from lithops.storage.base import StorageBackend, SupportsMapping
 from lithops.wire.arguments import Arguments, spread
 from lithops.wire.messages import Binding, Blob, Call, InlineBlob, JobSpec
-from lithops.wire.parts import DataPart
 from lithops.wire.pickles import Buffer, load
-from lithops.worker import modules
 
 _KEEP_FUNCTIONS = 64
 """How many functions a warm worker keeps; beyond that the oldest goes."""
@@ -38,6 +35,8 @@ class FunctionCache:
         if loaded is None:
             bucket = job.storage.bucket
             if job.modules is not None:
+                from lithops.worker import modules
+
                 archive = bytes(read_blob(job.modules, storage, bucket))
                 modules.install(archive, job.modules_hash, parent_folder=_modules_folder())
             function = load(read_blob(job.function, storage, bucket))
@@ -75,11 +74,10 @@ def fill_reserved(arguments: Arguments, call: Call, job: JobSpec, storage: Stora
 
 
 def _opened(value: Any, storage: StorageBackend) -> Any:
-    if not isinstance(value, DataPart):
-        return value
+    from lithops.wire.parts import DataPart
     from lithops.worker.data import open_part
 
-    return open_part(value, storage)
+    return open_part(value, storage) if isinstance(value, DataPart) else value
 
 
 def _provide(name: str, call: Call, job: JobSpec, storage: StorageBackend) -> Any:
@@ -88,7 +86,7 @@ def _provide(name: str, call: Call, job: JobSpec, storage: StorageBackend) -> An
     if name == "storage":
         from lithops.storage.client import Storage
 
-        return Storage.over(storage, job.storage.bucket)
+        return Storage.over(storage, job.storage.bucket, job_key=job.job_key)
     if name == "rabbitmq":
         import pika
 
@@ -98,4 +96,6 @@ def _provide(name: str, call: Call, job: JobSpec, storage: StorageBackend) -> An
 
 def _modules_folder() -> str:
     """Where shipped modules are unpacked: by user, since another user's folder is not to be trusted."""
+    import tempfile
+
     return os.path.join(tempfile.gettempdir(), f"lithops-modules-{os.getuid()}")

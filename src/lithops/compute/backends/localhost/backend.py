@@ -23,7 +23,7 @@ from lithops.compute.backends.localhost.config import LocalhostConfig
 from lithops.compute.backends.localhost.endings import count_memory_kills, failure_of_exit, failure_of_timeout
 from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
 from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource, Throttled
-from lithops.wire.codec import Frame, statuses_from_frame
+from lithops.wire.codec import Frame, statuses_from_frames
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, Task
 
 _INLINE_BYTES = 1 << 18
@@ -182,11 +182,9 @@ class LocalhostCompute:
         if frames is None:
             self._bury(process)
             return
-        for frame in frames:
-            if process.ready:
-                self._take(statuses_from_frame(frame), process)
-            else:
-                self._greet(process, frame)
+        if frames and not process.ready:
+            self._greet(process, frames.pop(0))
+        self._take(statuses_from_frames(frames), process)
 
     def _greet(self, process: WorkerProcess, hello: Frame) -> None:
         """The process is up: the clock of its first call starts now."""
@@ -204,12 +202,10 @@ class LocalhostCompute:
             self._busy[process].since = time.monotonic()
 
     def _take(self, statuses: list[CallStatus], process: WorkerProcess) -> None:
-        self._ready_statuses.extend(statuses)
-        assignment = self._busy[process]
-        now = time.monotonic()
-        for _ in statuses:
-            assignment.reported(now)
-        self._free_if_done(process)
+        if statuses:
+            self._ready_statuses.extend(statuses)
+            self._busy[process].reported(len(statuses), time.monotonic())
+            self._free_if_done(process)
 
     def _free_if_done(self, process: WorkerProcess) -> None:
         if self._busy[process].running is None:
@@ -239,8 +235,7 @@ class LocalhostCompute:
             if process in self._busy and ran_s > self._allowed_s(process):
                 # Its report may be in the pipe already: then it was in time.
                 frames = process.read() if process.ready else []
-                for frame in frames or ():
-                    self._take(statuses_from_frame(frame), process)
+                self._take(statuses_from_frames(frames or []), process)
                 if process in self._busy and self._busy[process].since == assignment.since:
                     self._lose(process, failure_of_timeout(self._allowed_s(process)))
 
@@ -253,7 +248,7 @@ class LocalhostCompute:
         if process in self._busy:
             words = process.last_words()
             self._lose(process, failure_of_exit(code, killed_for_memory=for_memory, last_words=words))
-        else:
+        elif process in self._idle:
             self._idle.remove(process)
             self._retire(process)
 

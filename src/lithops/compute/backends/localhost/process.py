@@ -143,9 +143,9 @@ class Assignment:
         self.since = now
         """When the running call started, as far as is known here."""
 
-    def reported(self, now: float) -> None:
-        """The running call has ended, and the next one started."""
-        self._reported += 1
+    def reported(self, count: int, now: float) -> None:
+        """So many calls have ended, and the next one has started."""
+        self._reported += count
         self.since = now
 
     def shorten(self, count: int) -> tuple[Call, ...]:
