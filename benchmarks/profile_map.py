@@ -119,9 +119,10 @@ def _report(threads: dict[tuple[str, str], Thread], calls: int) -> str:
         "|---|---|---|---:|---:|",
     ]
     for (role, name), thread in sorted(threads.items(), key=lambda item: -item[1].samples):
-        lines.append(
-            f"| **{role}** | **{name}** | all | {thread.samples * us:.1f} | {thread.samples * us:.1f} |"
-        )
+        all_us = thread.samples * us
+        if all_us < LEAST_US:
+            continue
+        lines.append(f"| **{role}** | **{name}** | all | {all_us:.1f} | {all_us:.1f} |")
         costly = [
             (function, samples)
             for function, samples in thread.total.most_common()

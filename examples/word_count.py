@@ -1,4 +1,4 @@
-"""Count the words in a folder of text: one call for each part of each file, one reducer that adds them up.
+"""Count the words of a folder: one call for each part of each file, and one reducer that adds them up.
 
     python examples/word_count.py [FOLDER] [--chunk-size BYTES] [--check]
 
@@ -8,6 +8,7 @@ Without a folder, it reads the source of Python's own standard library. A word i
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import sysconfig
@@ -21,52 +22,58 @@ import lithops
 if TYPE_CHECKING:
     from lithops.worker.data import DataObject
 
-Words = Counter[bytes]
-TEXT_SUFFIXES = {".md", ".py", ".rst", ".txt"}
+TEXT = (".md", ".py", ".rst", ".txt")
 
 
-def count_words(data: bytes) -> Words:
+def count_words(data: bytes) -> Counter[bytes]:
     return Counter(re.findall(rb"[a-z]+", data.lower()))
 
 
-def count_part(obj: DataObject) -> Words:
+def count_part(obj: DataObject) -> Counter[bytes]:
     """One call: `obj` is a part of one file, cut between two lines so that no word is torn."""
     return count_words(obj.data_stream.read())
 
 
-def add_up(counts: list[Words]) -> Words:
+def add_up(counts: list[Counter[bytes]]) -> Counter[bytes]:
     """The reducer."""
-    total: Words = Counter()
+    total: Counter[bytes] = Counter()
     for each in counts:
         total.update(each)
     return total
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The text files below the folder, packages installed beside the standard library left out."""
-    found = (path for path in folder.resolve().rglob("*") if path.suffix in TEXT_SUFFIXES and path.is_file())
-    return sorted(path for path in found if "site-packages" not in path.parts)
+    """The text files of a folder, without the packages that are installed in it."""
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder.resolve()):
+        folders[:] = sorted({*folders} - {"site-packages", "dist-packages"})
+        found += [Path(parent, name) for name in sorted(names) if name.endswith(TEXT)]
+    return [path for path in found if path.is_file()]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Count the words in a folder of text.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(sysconfig.get_path("stdlib")))
-    parser.add_argument("--chunk-size", type=int, default=1 << 18, metavar="BYTES", help="the largest part of a file")
+    parser = argparse.ArgumentParser(description="Count the words of a folder.")
+    parser.add_argument("folder", type=Path, nargs="?", default=sysconfig.get_path("stdlib"))
+    parser.add_argument("--chunk-size", type=int, default=1 << 18, metavar="BYTES", help="the largest part")
     parser.add_argument("--check", action="store_true", help="count again with a plain loop, and compare")
     args = parser.parse_args()
-
     files = text_files(args.folder)
+    if not files:
+        parser.error(f"there is no text in {args.folder}: files that end in {', '.join(TEXT)}")
+
     started = time.perf_counter()
     with lithops.FunctionExecutor(log_level="WARNING") as fexec:
         futures = fexec.map_reduce(count_part, files, add_up, obj_chunk_size=args.chunk_size)
-        words: Words = fexec.get_result(futures)
-    seconds = time.perf_counter() - started
+        words: Counter[bytes] = fexec.get_result(futures)
+    elapsed_s = time.perf_counter() - started
 
     for word, count in words.most_common(10):
-        print(f"{count:>12,}  {word.decode()}")
+        print(f"  {word.decode():<12} {count:>10,}  {count / words.total():>6.2%}")
     size_bytes = sum(path.stat().st_size for path in files)
-    print(f"{words.total():,} words, {len(words):,} distinct, in {len(files):,} files of {size_bytes:,} bytes")
-    print(f"{len(futures):,} calls in {seconds:.2f} s")
+    print(
+        f"{words.total():,} words, {len(words):,} of them distinct, in {len(files):,} files of {size_bytes:,} bytes"
+    )
+    print(f"{len(futures):,} calls in {elapsed_s:.2f} s")
     if args.check and words != add_up([count_words(path.read_bytes()) for path in files]):
         print("the check failed: a plain loop counts other words", file=sys.stderr)
         return 1

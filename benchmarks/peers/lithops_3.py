@@ -21,7 +21,7 @@ def noop(x):
     return x
 
 config = {
-    "lithops": {"backend": "localhost", "storage": "localhost", "log_level": "ERROR"},
+    "lithops": {"backend": "localhost", "storage": "localhost", "log_level": "ERROR", "data_cleaner": False},
     "localhost": {"worker_processes": 2},
 }
 with lithops.FunctionExecutor(config=config) as executor:
@@ -40,6 +40,8 @@ with lithops.FunctionExecutor(config=config) as executor:
                 "storage": "localhost",
                 "log_level": "ERROR",
                 "data_limit": False,
+                # What it starts to clean up would outlive the measurement.
+                "data_cleaner": False,
             },
             "localhost": {"worker_processes": workers},
         }

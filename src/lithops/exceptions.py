@@ -86,7 +86,9 @@ class StorageNoSuchKeyError(StorageError):
     """The object `key` does not exist in `bucket`."""
 
     def __init__(self, bucket: str, key: str) -> None:
-        super().__init__(f"there is no object '{key}' in bucket '{bucket}'; check the name, or list the bucket")
+        super().__init__(
+            f"there is no object '{key}' in bucket '{bucket}'; check the name, or list the bucket"
+        )
         self.bucket = bucket
         self.key = key
 
@@ -150,7 +152,7 @@ class OutOfMemory(CallError, MemoryError):
     """The worker that ran the call was killed because it used too much memory."""
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is a traceback's text, shown as the cause of an error
+class RemoteTraceback(Exception):
     """The traceback of the worker, as text: the `__cause__` of an exception that came from a call."""
 
     def __init__(self, text: str) -> None:

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 import lithops.wait as waiting
-from lithops.clock import Clock, SystemClock
 from lithops.cleaning import Cleaner
+from lithops.clock import Clock, SystemClock
 from lithops.compute import registry as compute_registry
 from lithops.compute.base import ComputeBackend, SupportsDirectResults
 from lithops.config.loader import resolve
@@ -43,8 +43,8 @@ from lithops.prepare.prepare import Preparer
 from lithops.storage import registry as storage_registry
 from lithops.storage.base import StorageBackend
 from lithops.storage.client import Storage
-from lithops.wait import ALL_COMPLETED, ALWAYS, Futures, Split
 from lithops.summary import summarize
+from lithops.wait import ALL_COMPLETED, ALWAYS, Futures, Split
 from lithops.wire.ids import new_executor_id
 
 logger = logging.getLogger(__name__)
@@ -89,11 +89,19 @@ class FunctionExecutor:
         )
         store = storage_registry.create(settings.storage_name, settings.storage)
         explicit = config is not None or any((mode, backend, storage, monitoring, kwargs))
-        self._assemble(settings, compute, store, SystemClock(), env=_nested_environment(settings) if explicit else {})
+        self._assemble(
+            settings, compute, store, SystemClock(), env=_nested_environment(settings) if explicit else {}
+        )
 
     @classmethod
     def over(
-        cls, compute: ComputeBackend, storage: StorageBackend, settings: Settings, *, clock: Clock, threaded: bool
+        cls,
+        compute: ComputeBackend,
+        storage: StorageBackend,
+        settings: Settings,
+        *,
+        clock: Clock,
+        threaded: bool,
     ) -> FunctionExecutor:
         """An executor over backends that exist already: for tests and simulations, which bring their own clock.
 
@@ -292,13 +300,17 @@ class FunctionExecutor:
         wanted = [future for future in futures if not future.job.intermediate]
         return results[0] if len(wanted) == 1 and wanted[0].job.single else results
 
-    def as_completed(self, fs: Futures | None = None, timeout: float | None = None) -> Iterator[ResponseFuture]:
+    def as_completed(
+        self, fs: Futures | None = None, timeout: float | None = None
+    ) -> Iterator[ResponseFuture]:
         """As `lithops.as_completed`; with no `fs`, over all futures whose results have not been read."""
         return waiting.as_completed(self._unread() if fs is None else fs, timeout)
 
     def cancel(self, fs: Futures | None = None) -> None:
         """Stop calls, running or not; with no `fs`, all of this executor. Returns when they have ended."""
-        futures = [future for future in (self.futures if fs is None else waiting.flatten(fs)) if not future.done]
+        futures = [
+            future for future in (self.futures if fs is None else waiting.flatten(fs)) if not future.done
+        ]
         for owner, job_key, indexes in _by_job(futures):
             owner.cancel(job_key, indexes)
         if futures:
@@ -316,7 +328,8 @@ class FunctionExecutor:
         from lithops import plots
 
         done = [future for future in (self.futures if fs is None else waiting.flatten(fs)) if future.done]
-        return plots.draw(done, dst, figsize)
+        drawn: list[str] = plots.draw(done, dst, figsize)
+        return drawn
 
     def job_summary(self, cloud_objects_n: int = 0) -> list[dict[str, Any]]:
         """One row a job: its calls, how many failed, and how long they ran in seconds; logged as well."""
@@ -424,7 +437,7 @@ def _set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
 
 def _runtime_environment(settings: Settings) -> dict[str, str]:
     """What is set on the runtime itself, since it may be secret, and never travels with a task."""
-    url = (settings.raw.get("rabbitmq") or {}).get("amqp_url")
+    url = settings.rabbitmq.amqp_url
     return {"LITHOPS_RABBITMQ_URL": url} if url else {}
 
 
@@ -433,7 +446,9 @@ def _nested_environment(settings: Settings) -> dict[str, str]:
     sections = {"lithops", settings.compute_name, settings.storage_name}
     shown = settings.shown()
     public = {
-        name: {key: value for key, value in settings.raw[name].items() if shown[name].get(key, value) == value}
+        name: {
+            key: value for key, value in settings.raw[name].items() if shown[name].get(key, value) == value
+        }
         for name in sorted(sections)
     }
     return {"LITHOPS_CONFIG": json.dumps(public)}
@@ -452,13 +467,17 @@ def _as_futures(iterdata: Any) -> list[ResponseFuture]:
         return []
     futures = [item for item in iterdata if isinstance(item, ResponseFuture)]
     if futures and len(futures) < len(iterdata):
-        raise InvalidCall("the input data mixes futures and other data: use a list of futures alone, or their results")
+        raise InvalidCall(
+            "the input data mixes futures and other data: use a list of futures alone, or their results"
+        )
     return [future for future in futures if not future.job.intermediate]
 
 
 def _by_source(mapped: FuturesList, sources: list[int]) -> list[list[ResponseFuture]]:
     if len(sources) != len(mapped):
-        raise InvalidCall("obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object")
+        raise InvalidCall(
+            "obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object"
+        )
     groups: dict[int, list[ResponseFuture]] = {}
     for future, source in zip(mapped, sources, strict=True):
         groups.setdefault(source, []).append(future)

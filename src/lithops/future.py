@@ -342,8 +342,12 @@ class ResponseFuture:
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
 
+        def wake() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
         def tell(_: ResponseFuture) -> None:
-            loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+            loop.call_soon_threadsafe(wake)
 
         self.add_done_callback(tell)
         yield from ended

@@ -25,7 +25,9 @@ def summarize(futures: Iterable[ResponseFuture], cloud_objects_n: int = 0) -> li
 
 
 def _row(job_key: str, calls: list[ResponseFuture]) -> dict[str, Any]:
-    times = [future.stats["worker_func_exec_time"] for future in calls if "worker_func_exec_time" in future.stats]
+    times = [
+        future.stats["worker_func_exec_time"] for future in calls if "worker_func_exec_time" in future.stats
+    ]
     return {
         "job_key": job_key,
         "function": calls[0].function_name,

@@ -118,7 +118,9 @@ def flatten(fs: Futures) -> list[ResponseFuture]:
     if isinstance(fs, ResponseFuture):
         return [fs]
     if isinstance(fs, str | bytes) or not isinstance(fs, Iterable):
-        raise InvalidCall(f"expected a future or a list of futures, not {fs!r}; pass what call_async or map gave")
+        raise InvalidCall(
+            f"expected a future or a list of futures, not {fs!r}; pass what call_async or map gave"
+        )
     flat: list[ResponseFuture] = []
     for item in fs:
         if isinstance(item, ResponseFuture):
@@ -149,7 +151,11 @@ class _Latch:
 
 
 def _wait_for(
-    futures: list[ResponseFuture], target: int, until: float | None, throw_except: bool, show_progressbar: bool
+    futures: list[ResponseFuture],
+    target: int,
+    until: float | None,
+    throw_except: bool,
+    show_progressbar: bool,
 ) -> None:
     latch = _Latch(target, on_failure=throw_except)
     for future in futures:
@@ -218,7 +224,9 @@ def _interrupt(futures: list[ResponseFuture]) -> None:
 
 def _late(missing: int, total: int, timeout: float | None) -> TimeoutError:
     after = "in time" if timeout is None else f"after {timeout:g} s"
-    return TimeoutError(f"{missing} of {total} calls have not ended {after}; they go on: wait again, or cancel them")
+    return TimeoutError(
+        f"{missing} of {total} calls have not ended {after}; they go on: wait again, or cancel them"
+    )
 
 
 class _CallableModule(ModuleType):

@@ -114,8 +114,8 @@ class TestLines:
         for piece in partition(["data/text"], storage=storage, newline=separator, **cut):
             obj = open_part(piece.part, storage)
             assert obj.data_byte_range is not None
-            first, stop = obj.data_byte_range
-            own = [start for start in starts[:-1] if first <= start < stop]
+            first, last = obj.data_byte_range
+            own = [start for start in starts[:-1] if first <= start <= last]
             assert len(obj.data_stream.readlines()) == len(own)
 
     @given(st.binary(max_size=200), cuts)

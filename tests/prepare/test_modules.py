@@ -32,6 +32,9 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
+SPEED = pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer multiplies what code costs")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose modules can be imported; what was imported is forgotten afterwards."""
@@ -327,6 +330,12 @@ def test_include_takes_names_files_and_folders_and_only_these(project: Path) -> 
     }
 
 
+def test_include_passes_over_what_every_worker_has(project: Path) -> None:
+    assert capture((), include=["math", "json.decoder", "sys", "lithops", "cloudpickle"]) == Captured()
+    write(project, {"antigravity.py": "local = True"})
+    assert capture((), include=["antigravity"]).names == ("antigravity",)
+
+
 def test_include_says_what_was_not_found(project: Path) -> None:
     write(project, {"pack/__init__.py": ""})
     with pytest.raises(InvalidCall, match="'missing', but no module 'missing' was found"):
@@ -419,6 +428,7 @@ def test_relative_imports_without_a_package_are_left_out() -> None:
 # Cost.
 
 
+@SPEED
 def test_capturing_nothing_costs_next_to_nothing() -> None:
     seen = {
         "json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import pickle
 import subprocess
@@ -371,6 +372,47 @@ def test_classes_and_instances_by_value_are_looked_into() -> None:
     assert "defines 'shared' (_thread.lock)" in message
 
 
+class Wraps:
+    """Each way in which a function or a class can hold a part that cannot be pickled."""
+
+    def in_keyword_default(*, lock: Any = LOCK) -> None: ...  # type: ignore[misc]
+
+    def in_annotation(x: LOCK) -> None: ...  # type: ignore[valid-type]
+
+    def in_attribute() -> None: ...  # type: ignore[misc]
+
+    in_attribute.lock = LOCK  # type: ignore[attr-defined]
+
+    in_static_method = staticmethod(lambda: LOCK)
+    in_property = property(lambda self: LOCK)
+    in_cache = functools.lru_cache(lambda: LOCK)
+    in_key = {(1, LOCK): "value"}
+    in_set = frozenset({LOCK})
+    in_subclass_of_list = collections.UserList([LOCK])
+    in_ordered_dict = collections.OrderedDict(a=LOCK)
+    in_defaults = collections.defaultdict(lambda: LOCK)
+    in_deque = collections.deque([1, LOCK])
+    in_exception = ValueError("text", LOCK)
+    in_slots = types.SimpleNamespace(lock=LOCK)
+    in_module = types.ModuleType("in_module")
+    in_module.lock = LOCK  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Wraps) if name.startswith("in_")])
+def test_the_culprit_is_found_wherever_it_hides(name: str) -> None:
+    value = vars(Wraps)[name]
+    parts = [
+        value,
+        getattr(value, "__func__", None),
+        getattr(value, "__wrapped__", None),
+        getattr(value, "fget", None),
+    ]
+    for function in (each for each in parts if isinstance(each, types.FunctionType)):
+        function.__module__ = "__main__"
+    message = refused(lambda: ArgumentSerializer().dumps(((value,), {}), 0))
+    assert "(_thread.lock), and that cannot be pickled" in message
+
+
 def test_a_global_that_is_not_used_is_not_blamed() -> None:
     serialize_function(by_value(attribute_of_the_name_of_a_global))
     extra = open(__file__)  # noqa: SIM115 - an open file is what cannot be pickled here
@@ -434,6 +476,7 @@ def test_lack_of_memory_is_not_called_unpicklable() -> None:
 # Cost.
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer multiplies what code costs")
 @pytest.mark.parametrize(
     ("value", "limit_us"),
     [(5, 1.0), ([1, 2, 3], 5.0), ({"a": [1, 2], "b": "text"}, 5.0), (np.float64(1), 40.0)],

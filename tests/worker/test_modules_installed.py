@@ -223,6 +223,22 @@ def test_a_broken_archive_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["h1"]
 
 
+def test_whatever_byte_of_an_archive_is_damaged_nothing_else_is_raised(tmp_path: Path) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as entries:
+        entries.writestr("mine.py", "N = 1\n" * 30)
+        entries.writestr("pack/__init__.py", "N = 2\n" * 30)
+    whole = body.getvalue()
+    refusals = 0
+    for place in range(len(whole)):
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        try:
+            install(damaged, f"h{place}", parent_folder=str(tmp_path))
+        except WireError:
+            refusals += 1
+    assert refusals > len(whole) / 4
+
+
 def test_many_processes_may_unpack_the_same_archive_at_once(tmp_path: Path) -> None:
     body = archive(mine="N = 7", **{f"pack__m{i}": "x = 1" for i in range(200)})
     code = """

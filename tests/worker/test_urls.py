@@ -147,7 +147,7 @@ class TestRanges:
         first, second = cut(site, Page(), chunk_number=2)
         obj = open_part(second.part, MemoryStorage())
         assert (obj.url, obj.bucket, obj.key, obj.path) == (f"{site.address}/data.txt", None, None, None)
-        assert (obj.part, obj.total_parts, obj.data_byte_range) == (2, 2, (len(TEXT) // 2, len(TEXT)))
+        assert (obj.part, obj.total_parts, obj.data_byte_range) == (2, 2, (len(TEXT) // 2, len(TEXT) - 1))
         assert first.source == second.source == 0
 
     @pytest.mark.parametrize("ranges", [True, False])
@@ -174,7 +174,7 @@ class TestNoRanges:
     def test_it_is_one_part(self, site: Site, length: bool, newline: str | None) -> None:
         [piece] = cut(site, Page(ranges=False, length=length), chunk_size=1000, newline=newline)
         obj = open_part(piece.part, MemoryStorage())
-        assert obj.data_byte_range == ((0, len(TEXT)) if length else None)
+        assert obj.data_byte_range == ((0, len(TEXT) - 1) if length else None)
         assert obj.chunk_size == (len(TEXT) if length else None)
         assert obj.total_parts == 1
         assert obj.data_stream.read() == TEXT

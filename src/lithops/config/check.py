@@ -109,7 +109,7 @@ def _nearest(name: str, known: Collection[str]) -> str:
 # ---------------------------------------------------------------- does a value fit its type?
 
 
-class _Unfit(Exception):  # noqa: N818 - a signal of this module alone
+class _Unfit(Exception):
     """The value is not of the type, or a constraint forbids it."""
 
 

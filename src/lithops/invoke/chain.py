@@ -22,7 +22,9 @@ def follow(monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[Response
 class _Waiting:
     """One call, until its inputs are there."""
 
-    def __init__(self, monitor: JobMonitor, job_key: str, index: int, futures: Sequence[ResponseFuture]) -> None:
+    def __init__(
+        self, monitor: JobMonitor, job_key: str, index: int, futures: Sequence[ResponseFuture]
+    ) -> None:
         self._monitor = monitor
         self._job_key = job_key
         self._index = index

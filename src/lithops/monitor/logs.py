@@ -24,7 +24,9 @@ class JobLogs:
             os.makedirs(self._folder, exist_ok=True)
             with open(os.path.join(self._folder, f"{status.job_key}.log"), "a", encoding="utf-8") as file:
                 end = "" if status.logs.endswith("\n") else "\n"
-                file.write(f"--- {call_id(status.index)} {function_name} {status.phase.value}\n{status.logs}{end}")
+                file.write(
+                    f"--- {call_id(status.index)} {function_name} {status.phase.value}\n{status.logs}{end}"
+                )
         except OSError as error:
             if not self._failed:
                 logger.warning("what calls print is not kept, because of %s; `fut.logs` has it", error)

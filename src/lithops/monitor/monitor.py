@@ -173,7 +173,11 @@ class JobMonitor:
         times = [now + longest_s, self._tracker.next_deadline(), self._invoker.next_due(now)]
         if self._jobs and isinstance(self._compute, SupportsHealth):
             times.append(self._next_health)
-        return 0.0 if self._inbox or self._stopping else max(0.0, min(due for due in times if due is not None) - now)
+        return (
+            0.0
+            if self._inbox or self._stopping
+            else max(0.0, min(due for due in times if due is not None) - now)
+        )
 
     def _drain_inbox(self) -> None:
         while self._inbox:
@@ -302,4 +306,3 @@ class JobMonitor:
         final = replace(status, attempt=future.job.retries)
         key = status_key(final.job_key, final.index, final.attempt)
         self._storage.put(self._bucket, key, statuses_to_text([final]))
-

@@ -66,7 +66,9 @@ class RemoteWatcher:
         return read_blob(blob, self._storage, self._bucket)
 
     def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
-        raise InvalidCall(f"calls {sorted(indexes)} of job {job_key} belong to another process: cancel them there")
+        raise InvalidCall(
+            f"calls {sorted(indexes)} of job {job_key} belong to another process: cancel them there"
+        )
 
     def share(self, future: ResponseFuture) -> None:
         """Nothing to do: its status is, or will be, where this process looks for it as well."""

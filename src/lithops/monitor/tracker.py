@@ -85,7 +85,13 @@ class JobTracker:
         self._jobs.pop(job_key, None)
 
     def sent(
-        self, task_id: int, job_key: str, calls: Iterable[tuple[int, int]], *, activation_id: str = "", deadline: float
+        self,
+        task_id: int,
+        job_key: str,
+        calls: Iterable[tuple[int, int]],
+        *,
+        activation_id: str = "",
+        deadline: float,
     ) -> None:
         """A task with these calls (index, attempt) is on its way; its time is up at `deadline`."""
         self._tasks[task_id] = _SentTask(job_key, activation_id, dict(calls))
@@ -209,7 +215,7 @@ class JobTracker:
         if task is None:
             return
         for index, attempt in list(task.waiting.items()):
-            status = CallStatus(task.job_key, index, phase, task_id, attempt, task.activation_id, failure=failure)
+            status = CallStatus(
+                task.job_key, index, phase, task_id, attempt, task.activation_id, failure=failure
+            )
             self._hear(status, outcome)
-
-

@@ -65,8 +65,8 @@ def _parts(value: Any) -> Iterator[Part]:
         yield from ((f"binds argument {name!r}", each) for name, each in value.keywords.items())
     elif isinstance(value, types.ModuleType):
         yield from ((f"defines {name!r}", each) for name, each in vars(value).items())
-    elif isinstance(value, (staticmethod, classmethod)):
-        yield "wraps a function", value.__func__
+    elif isinstance(value, (staticmethod, classmethod, functools._lru_cache_wrapper)):
+        yield "wraps a function", value.__wrapped__
     elif isinstance(value, property):
         yield from (("wraps a function", each) for each in (value.fget, value.fset, value.fdel))
     elif type(value) is dict:

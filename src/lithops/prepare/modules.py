@@ -202,6 +202,12 @@ def _included(entry: str) -> Iterator[_Unit]:
     for count in range(1, len(parts) + 1):
         prefix = ".".join(parts[:count])
         origin = _origin(prefix, folders)
+        if (
+            count == 1
+            and prefix in sys.stdlib_module_names
+            and (origin is None or not _is_local(origin[0] or ""))
+        ):
+            return
         if origin is None:
             raise InvalidCall(
                 f"include_modules names '{entry}', but no module '{prefix}' was found: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lithops.exceptions import InvalidCall
 
@@ -38,7 +39,8 @@ class JobOptions:
         _check("backoff", self.backoff, at_least=0)
         _check("max_concurrency", self.max_concurrency, at_least=1)
         _check("runtime_memory", self.runtime_memory, at_least=1)
-        for name, value in (self.extra_env or {}).items():
+        variables: Mapping[Any, Any] = self.extra_env or {}
+        for name, value in variables.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise InvalidCall(f"extra_env holds {name!r}: {value!r}; names and values must be texts")
 
@@ -56,7 +58,9 @@ class DataOptions:
 def as_names(modules: Iterable[str] | None) -> list[str] | None:
     """A list of module names; one name alone is a mistake that would be read letter by letter."""
     if isinstance(modules, str):
-        raise InvalidCall(f"modules are given as a list of names, not as the text {modules!r}: use [{modules!r}]")
+        raise InvalidCall(
+            f"modules are given as a list of names, not as the text {modules!r}: use [{modules!r}]"
+        )
     return None if modules is None else list(modules)
 
 

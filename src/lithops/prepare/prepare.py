@@ -89,7 +89,9 @@ class Preparer:
         job = self._job(letter, binder, options, len(bodies), modules_seen=serializer.modules_seen)
         uploading = time.perf_counter()
         key = job.spec.job_key
-        job.calls = [Call(index, (self._uploader.arguments(body, key, index),)) for index, body in enumerate(bodies)]
+        job.calls = [
+            Call(index, (self._uploader.arguments(body, key, index),)) for index, body in enumerate(bodies)
+        ]
         ended = time.perf_counter()
         stats = job.info.stats
         stats["host_job_create_tstamp"] = created
@@ -100,12 +102,12 @@ class Preparer:
 
     def following(self, letter: str, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
         """A job whose calls each get an earlier call's result as their element: the worker binds it."""
-        self._check_reserved(binder)
+        self._check_reserved(binder, of_results=True)
         return self._job(letter, binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args)
 
     def collecting(self, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
         """A job whose calls each get a list of earlier calls' results: reducers."""
-        self._check_reserved(binder)
+        self._check_reserved(binder, of_results=True)
         return self._job("R", binder, options, count, binding=Binding.COLLECTED, extra_args=extra_args)
 
     # ------------------------------------------------------------ the parts of a job
@@ -168,7 +170,9 @@ class Preparer:
             backoff_s=options.backoff,
         )
 
-    def _partitioned(self, bound: Sequence[Arguments], data: DataOptions) -> tuple[list[Arguments], list[Piece]]:
+    def _partitioned(
+        self, bound: Sequence[Arguments], data: DataOptions
+    ) -> tuple[list[Arguments], list[Piece]]:
         pieces = partition(
             [kwargs["obj"] for _, kwargs in bound],
             storage=self._storage,
@@ -176,7 +180,9 @@ class Preparer:
             chunk_number=data.obj_chunk_number,
             newline=data.obj_newline,
         )
-        return [(bound[piece.element][0], {**bound[piece.element][1], "obj": piece.part}) for piece in pieces], pieces
+        return [
+            (bound[piece.element][0], {**bound[piece.element][1], "obj": piece.part}) for piece in pieces
+        ], pieces
 
     def _serialize(self, bound: Iterable[Arguments], serializer: ArgumentSerializer) -> list[Segments]:
         limit = self._settings.data_limit
@@ -229,7 +235,12 @@ class Preparer:
 
         return applies
 
-    def _check_reserved(self, binder: Binder) -> None:
+    def _check_reserved(self, binder: Binder, *, of_results: bool = False) -> None:
+        if of_results and binder.declares_obj:
+            raise InvalidCall(
+                f"'{binder.function_name}' has a parameter obj, which stands for data by name, but it is called with "
+                "results of other calls; give the parameter another name"
+            )
         if "ibm_cos" in binder.reserved and self._storage.name != "ibm_cos":
             raise InvalidCall(
                 f"'{binder.function_name}' has a parameter ibm_cos, which stands for a client of IBM's object storage, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 
@@ -35,9 +36,7 @@ class Uploader:
             return InlineBlob(data)
         key = function_key(hashlib.sha256(data).hexdigest())
         if key not in self._stored:
-            try:
+            with contextlib.suppress(AlreadyExists):  # the same content, stored by an earlier program
                 self._storage.put(self._bucket, key, data, if_absent=True)
-            except AlreadyExists:
-                pass  # the same content, stored by an earlier program
             self._stored.add(key)
         return StoredBlob(key)

@@ -48,7 +48,7 @@ NASTY_KEYS = (
 )
 
 
-class SourceBrokeOff(Exception):  # noqa: N818 - it happens to a test's source, and is no error of this library
+class SourceBrokeOff(Exception):
     """A test's source of data broke off: the backend lets this through as it is."""
 
 

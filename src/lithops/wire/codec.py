@@ -158,8 +158,15 @@ def _beside(attachments: list[bytes]) -> Attach:
 
 
 def _task_out(task: Task, attach: Attach, *, with_job: bool) -> dict[str, Any]:
-    calls = [[call.index, call.attempt, [_blob_out(blob, attach) for blob in call.inputs]] for call in task.calls]
-    message: dict[str, Any] = {"v": WIRE_VERSION, "task": task.task_id, "job_key": task.job.job_key, "calls": calls}
+    calls = [
+        [call.index, call.attempt, [_blob_out(blob, attach) for blob in call.inputs]] for call in task.calls
+    ]
+    message: dict[str, Any] = {
+        "v": WIRE_VERSION,
+        "task": task.task_id,
+        "job_key": task.job.job_key,
+        "calls": calls,
+    }
     if with_job:
         message["job"] = _job_out(task.job, attach)
     return message

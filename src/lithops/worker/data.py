@@ -40,7 +40,7 @@ class DataObject:
     chunk_size: int | None
     """How many bytes the part was given: its lines may be a little less or more. None if not known."""
     data_byte_range: tuple[int, int] | None
-    """The first of those bytes and the one after the last. None if they are not known."""
+    """The first and the last of those bytes, both included, as HTTP counts. None if they are not known."""
     bucket: str | None
     """The object's bucket; of a file, its folder."""
     key: str | None
@@ -58,7 +58,7 @@ class DataObject:
         self.total_parts = part.total_parts
         self.chunk_size = part.chunk_size
         byte_range = part.byte_range
-        self.data_byte_range = None if byte_range is None else (byte_range.start, byte_range.stop)
+        self.data_byte_range = None if byte_range is None else (byte_range.start, byte_range.stop - 1)
         self.bucket, self.key = part.bucket or None, part.key or None
         self.url = part.url or None
         self.path = part.path or None

@@ -48,8 +48,13 @@ class FunctionCache:
         return loaded
 
 
-def load_arguments(call: Call, job: JobSpec, extra: Any, storage: StorageBackend) -> Arguments:
-    """The call's positional and keyword arguments, reserved parameters included."""
+def load_arguments(
+    call: Call, job: JobSpec, extra: Any, storage: StorageBackend, to_close: list[Any]
+) -> Arguments:
+    """The call's positional and keyword arguments, reserved parameters included.
+
+    What was opened for the call, and must be closed after it, is added to `to_close`.
+    """
     values = [load(read_blob(blob, storage, job.storage.bucket)) for blob in call.inputs]
     arguments: Arguments
     if job.binding is Binding.BOUND:
@@ -58,26 +63,29 @@ def load_arguments(call: Call, job: JobSpec, extra: Any, storage: StorageBackend
         arguments = spread(values[0], extra)
     else:
         arguments = spread((values,), extra)
-    return fill_reserved(arguments, call, job, storage) if job.reserved else arguments
+    return fill_reserved(arguments, call, job, storage, to_close) if job.reserved else arguments
 
 
-def fill_reserved(arguments: Arguments, call: Call, job: JobSpec, storage: StorageBackend) -> Arguments:
+def fill_reserved(
+    arguments: Arguments, call: Call, job: JobSpec, storage: StorageBackend, to_close: list[Any]
+) -> Arguments:
     """Add the parameters that the worker provides; one that the user gave stays as it is."""
     args, kwargs = arguments
-    if "obj" in job.reserved:
-        args = tuple(_opened(value, storage) for value in args)
-        kwargs = {name: _opened(value, storage) for name, value in kwargs.items()}
     for name in job.reserved:
-        if name not in kwargs and name != "obj":
+        if name == "obj":
+            to_close.append(_open_part(kwargs, storage))
+        elif name not in kwargs:
             kwargs[name] = _provide(name, call, job, storage)
+            if name == "rabbitmq":
+                to_close.append(kwargs[name])
     return args, kwargs
 
 
-def _opened(value: Any, storage: StorageBackend) -> Any:
-    from lithops.wire.parts import DataPart
+def _open_part(kwargs: dict[str, Any], storage: StorageBackend) -> Any:
     from lithops.worker.data import open_part
 
-    return open_part(value, storage) if isinstance(value, DataPart) else value
+    kwargs["obj"] = open_part(kwargs["obj"], storage)
+    return kwargs["obj"]
 
 
 def _provide(name: str, call: Call, job: JobSpec, storage: StorageBackend) -> Any:

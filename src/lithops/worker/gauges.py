@@ -60,7 +60,9 @@ def _sample() -> Sample:
     with open("/proc/self/statm", "rb") as file:
         vms_pages, rss_pages = file.read().split()[:2]
     sent, received = _network_bytes()
-    return Sample(int(rss_pages) * _PAGE_BYTES, int(vms_pages) * _PAGE_BYTES, _private_bytes(), sent, received)
+    return Sample(
+        int(rss_pages) * _PAGE_BYTES, int(vms_pages) * _PAGE_BYTES, _private_bytes(), sent, received
+    )
 
 
 def _private_bytes() -> int:

@@ -20,7 +20,6 @@ from lithops.wire.messages import (
     Call,
     CallStatus,
     Failure,
-    JobSpec,
     Phase,
     StorageRef,
     Task,
@@ -74,14 +73,19 @@ class Worker:
         result: Blob | None = None
         failure: Failure | None = None
         length, upload_s, follow = 0, 0.0, False
+        to_close: list[Any] = []
         try:
-            function, extra = self._functions.load(job, storage)
-            args, kwargs = load_arguments(call, job, extra, storage)
-            function_started = time.time()
-            value = function(*args, **kwargs)
-            function_ended = time.time()
-            follow = holds_futures(value)
-            result, length, upload_s = ship_result(pack_result(value), call, job, storage)
+            try:
+                function, extra = self._functions.load(job, storage)
+                args, kwargs = load_arguments(call, job, extra, storage, to_close)
+                function_started = time.time()
+                value = function(*args, **kwargs)
+                function_ended = time.time()
+                follow = holds_futures(value)
+                result, length, upload_s = ship_result(pack_result(value), call, job, storage)
+            finally:
+                for opened in to_close:
+                    opened.close()
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the failure of this call, not the worker's
             failure = ship_failure(error, call, job, storage, skip=_OWN_FRAMES)
         ended = time.time()

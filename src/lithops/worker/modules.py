@@ -79,6 +79,7 @@ def _unpack(archive: bytes, folder: str) -> None:
     import io
     import tempfile
     import zipfile
+    import zlib
 
     parent = os.path.dirname(folder)
     os.makedirs(parent, exist_ok=True)
@@ -90,7 +91,7 @@ def _unpack(archive: bytes, folder: str) -> None:
                 for name in entries.namelist():
                     _check_inside(name)
                 entries.extractall(unpacked)
-        except (zipfile.BadZipFile, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
             raise WireError(f"the archive of the job's modules cannot be unpacked: {error}") from error
         try:
             os.rename(unpacked, folder)

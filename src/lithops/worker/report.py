@@ -44,7 +44,9 @@ def holds_futures(value: Any) -> bool:
     return all(isinstance(item, future.ResponseFuture) for item in items)
 
 
-def ship_result(segments: list[Buffer], call: Call, job: JobSpec, storage: StorageBackend) -> tuple[Blob, int, float]:
+def ship_result(
+    segments: list[Buffer], call: Call, job: JobSpec, storage: StorageBackend
+) -> tuple[Blob, int, float]:
     """The result as a blob, its size in bytes, and the seconds that storing it took."""
     length = size(segments)
     if length <= job.inline_limit:
@@ -55,7 +57,9 @@ def ship_result(segments: list[Buffer], call: Call, job: JobSpec, storage: Stora
     return StoredBlob(key), length, time.time() - started
 
 
-def ship_failure(error: BaseException, call: Call, job: JobSpec, storage: StorageBackend, *, skip: int) -> Failure:
+def ship_failure(
+    error: BaseException, call: Call, job: JobSpec, storage: StorageBackend, *, skip: int
+) -> Failure:
     """The failure; an exception too large for a message is stored, one that cannot be is left to its words."""
     failure = failure_of(error, cloudpickle.dumps, skip_frames=skip)
     blob = failure.exception

@@ -31,7 +31,7 @@ def look_up(url: str, *, sleep: Sleep) -> DataPart:
     while True:
         try:
             return _look_up(url)
-        except StorageUnavailable:  # noqa: PERF203 - a few attempts
+        except StorageUnavailable:
             delay_s = next(delays_s, None)
             if delay_s is None:
                 raise

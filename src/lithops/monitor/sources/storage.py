@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from lithops.clock import Clock
-from lithops.storage.base import StorageBackend
 from lithops.exceptions import StorageNoSuchKeyError, StorageUnavailable
+from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_from_text
 from lithops.wire.keys import status_prefix
 from lithops.wire.messages import CallStatus

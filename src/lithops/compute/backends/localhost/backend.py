@@ -220,7 +220,9 @@ class LocalhostCompute:
             return float("inf")
         now = time.monotonic()
         return min(
-            assignment.since + (_PATIENCE_S if assignment.waiting and process.ready else self._allowed_s(process)) - now
+            assignment.since
+            + (_PATIENCE_S if assignment.waiting and process.ready else self._allowed_s(process))
+            - now
             for process, assignment in self._busy.items()
         )
 

@@ -31,7 +31,9 @@ def failure_of_exit(code: int | None, *, killed_for_memory: bool, last_words: st
 
 
 def failure_of_timeout(timeout_s: float) -> Failure:
-    text = f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
+    text = (
+        f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
+    )
     return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
 
 

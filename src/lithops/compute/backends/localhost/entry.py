@@ -40,7 +40,9 @@ def main() -> None:
     faulthandler.enable(file=2)
     log_to_stderr()
     busy = threading.Event()
-    lifeline = threading.Thread(target=_end_with_client, args=(tasks_fd, busy), daemon=True, name="lithops-lifeline")
+    lifeline = threading.Thread(
+        target=_end_with_client, args=(tasks_fd, busy), daemon=True, name="lithops-lifeline"
+    )
     lifeline.start()
     worker = Worker(f"pid-{os.getpid()}", from_reference, OutputCapture(2))
     _write(statuses_fd, hello_to_frame(__version__, sys.version_info[:2], os.getpid()))

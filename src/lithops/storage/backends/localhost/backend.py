@@ -231,7 +231,7 @@ def _give_name(name: Callable[[str, str], None], staged: str, target: str) -> No
     for _ in range(_ATTEMPTS):
         try:
             return name(staged, target)
-        except FileNotFoundError:  # noqa: PERF203 - the loop is the retry
+        except FileNotFoundError:
             with suppress(FileNotFoundError, FileExistsError):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
         except (IsADirectoryError, NotADirectoryError) as error:
