@@ -24,7 +24,7 @@ IMPORTS_A_ROUND = 5
 Numbers = Mapping[str, float]
 
 
-class MeasurementFailed(Exception):  # noqa: N818 - it is an outcome that the table shows
+class MeasurementFailed(Exception):
     """A program that did not give its numbers: the message is short enough for a table's notes."""
 
 

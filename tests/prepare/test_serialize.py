@@ -372,44 +372,47 @@ def test_classes_and_instances_by_value_are_looked_into() -> None:
     assert "defines 'shared' (_thread.lock)" in message
 
 
-class Wraps:
-    """Each way in which a function or a class can hold a part that cannot be pickled."""
+def hiding_places() -> dict[str, Any]:
+    """Each way in which a function or an object can hold a part that cannot be pickled."""
 
-    def in_keyword_default(*, lock: Any = LOCK) -> None: ...  # type: ignore[misc]
+    def in_keyword_default(*, lock: Any = LOCK) -> None: ...
 
-    def in_annotation(x: LOCK) -> None: ...  # type: ignore[valid-type]
+    def in_annotation() -> None: ...
 
-    def in_attribute() -> None: ...  # type: ignore[misc]
+    def in_attribute() -> None: ...
 
+    in_annotation.__annotations__["x"] = LOCK
     in_attribute.lock = LOCK  # type: ignore[attr-defined]
-
-    in_static_method = staticmethod(lambda: LOCK)
-    in_property = property(lambda self: LOCK)
-    in_cache = functools.lru_cache(lambda: LOCK)
-    in_key = {(1, LOCK): "value"}
-    in_set = frozenset({LOCK})
-    in_subclass_of_list = collections.UserList([LOCK])
-    in_ordered_dict = collections.OrderedDict(a=LOCK)
-    in_defaults = collections.defaultdict(lambda: LOCK)
-    in_deque = collections.deque([1, LOCK])
-    in_exception = ValueError("text", LOCK)
-    in_slots = types.SimpleNamespace(lock=LOCK)
     in_module = types.ModuleType("in_module")
     in_module.lock = LOCK  # type: ignore[attr-defined]
+    hidden = LOCK
+
+    class InClass:
+        cached = functools.lru_cache(lambda: hidden)
+        attribute = property(lambda self: hidden)
+        method = classmethod(lambda cls: hidden)
+        static = staticmethod(lambda: hidden)
+
+    found: dict[str, Any] = {
+        name: vars(InClass)[name] for name in ("cached", "attribute", "method", "static")
+    }
+    found |= {
+        each.__name__: each for each in (in_keyword_default, in_annotation, in_attribute, in_module, InClass)
+    }
+    found["a key"] = {(1, LOCK): "value"}
+    found["a set"] = frozenset({LOCK})
+    found["a user list"] = collections.UserList([LOCK])
+    found["an ordered dict"] = collections.OrderedDict(a=LOCK)
+    found["a factory"] = collections.defaultdict(lambda: hidden)
+    found["a deque"] = collections.deque([1, LOCK])
+    found["an exception"] = ValueError("text", LOCK)
+    found["a namespace"] = types.SimpleNamespace(lock=LOCK)
+    return found
 
 
-@pytest.mark.parametrize("name", [name for name in vars(Wraps) if name.startswith("in_")])
-def test_the_culprit_is_found_wherever_it_hides(name: str) -> None:
-    value = vars(Wraps)[name]
-    parts = [
-        value,
-        getattr(value, "__func__", None),
-        getattr(value, "__wrapped__", None),
-        getattr(value, "fget", None),
-    ]
-    for function in (each for each in parts if isinstance(each, types.FunctionType)):
-        function.__module__ = "__main__"
-    message = refused(lambda: ArgumentSerializer().dumps(((value,), {}), 0))
+@pytest.mark.parametrize("place", list(hiding_places()))
+def test_the_culprit_is_found_wherever_it_hides(place: str) -> None:
+    message = refused(lambda: ArgumentSerializer().dumps(((hiding_places()[place],), {}), 0))
     assert "(_thread.lock), and that cannot be pickled" in message
 
 

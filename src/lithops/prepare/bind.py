@@ -111,6 +111,11 @@ class Binder:
         if self._extra_named or not self._required.issubset(self._names):
             self._simple_most = -1
 
+    @property
+    def placing(self) -> tuple[str, ...]:
+        """The parameters that values must go to by name, since reserved ones lie between them; empty if none do."""
+        return self._names if self._split < len(self._names) else ()
+
     def bind(self, element: Any, position: int | None = None) -> Arguments:
         """The positional and keyword arguments of one call; `position` is the element's, for messages.
 

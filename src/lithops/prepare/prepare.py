@@ -137,6 +137,7 @@ class Preparer:
             binding=binding,
             extra=None if extra is None else self._uploader.content(extra),
             reserved=binder.reserved,
+            placing=() if binding is Binding.BOUND else binder.placing,
             env={**self._env, **(options.extra_env or {})},
         )
         memory = options.runtime_memory or self._runtime_memory

@@ -17,5 +17,13 @@ def spread(element: Any, extra: Any = None) -> Arguments:
         return (), merged
     args = element if isinstance(element, tuple) else (element,)
     if isinstance(extra, dict):
-        return args, extra
+        return args, dict(extra)
     return (args + tuple(extra), {}) if extra else (args, {})
+
+
+def place(arguments: Arguments, names: tuple[str, ...]) -> Arguments:
+    """The positional arguments as the parameters of these names: those that the worker fills in lie between them."""
+    args, kwargs = arguments
+    if len(args) > len(names):
+        raise TypeError(f"{len(args)} values for the parameters {', '.join(names)}")
+    return (), {**dict(zip(names, args, strict=False)), **kwargs}

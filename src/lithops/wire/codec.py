@@ -29,15 +29,17 @@ from lithops.wire.messages import (
     StoredBlob,
     Task,
 )
+from lithops.wire.pickles import Buffer
 
 _FRAME_HEAD = struct.Struct("<II")
 _JOBS_KEPT = 16
+_VIEW_FROM = 4096
 _PHASES = {phase.value: phase for phase in Phase}
 _from_json = json.JSONDecoder().decode
 
-Attach = Callable[[bytes], Any]
+Attach = Callable[[Buffer], Any]
 """Puts bytes into, or beside, the JSON and gives what stands for them there."""
-Take = Callable[[Any], bytes]
+Take = Callable[[Any], Buffer]
 """The reverse of `Attach`."""
 
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
@@ -65,14 +67,14 @@ def statuses_from_text(data: bytes) -> list[CallStatus]:
 # ---------------------------------------------------------------- frames
 
 
-def task_to_frame(task: Task, *, with_job: bool) -> list[bytes]:
+def task_to_frame(task: Task, *, with_job: bool) -> list[Buffer]:
     """The task as segments to write; without its job where the reader has seen that already."""
-    attachments: list[bytes] = []
+    attachments: list[Buffer] = []
     return _frame(_task_out(task, _beside(attachments), with_job=with_job), attachments)
 
 
-def statuses_to_frame(statuses: Sequence[CallStatus]) -> list[bytes]:
-    attachments: list[bytes] = []
+def statuses_to_frame(statuses: Sequence[CallStatus]) -> list[Buffer]:
+    attachments: list[Buffer] = []
     return _frame(_statuses_out(statuses, _beside(attachments)), attachments)
 
 
@@ -92,7 +94,7 @@ def remember_job(job: JobSpec, known_jobs: dict[str, JobSpec]) -> None:
         del known_jobs[next(iter(known_jobs))]
 
 
-def hello_to_frame(version: str, python: tuple[int, int], pid: int) -> list[bytes]:
+def hello_to_frame(version: str, python: tuple[int, int], pid: int) -> list[Buffer]:
     """What a worker process says first: who it is, so that a mismatch is found before a call is."""
     return _frame({"v": WIRE_VERSION, "hello": {"version": version, "python": list(python), "pid": pid}}, [])
 
@@ -102,15 +104,18 @@ class Frame:
 
     __slots__ = ("_body", "_position", "header")
 
-    def __init__(self, header: dict[str, Any], body: bytes) -> None:
+    def __init__(self, header: dict[str, Any], body: bytes | bytearray) -> None:
         self.header = header
         self._body = body
         self._position = 0
 
-    def take(self, length: int) -> bytes:
+    def take(self, length: int) -> bytes | memoryview:
+        """The next bytes: their own if they are few, else a view of the body, which is writable and not copied."""
         start = self._position
-        self._position = start + length
-        return self._body[start : self._position]
+        self._position = stop = start + length
+        if length < _VIEW_FROM:
+            return bytes(self._body[start:stop])
+        return memoryview(self._body)[start:stop]
 
 
 class FrameReader:
@@ -125,29 +130,30 @@ class FrameReader:
         buffer += data
         position, available = 0, len(buffer)
         headers: list[bytes] = []
-        bodies: list[bytes] = []
+        bodies: list[bytes | bytearray] = []
         while available - position >= _FRAME_HEAD.size:
             header_length, body_length = _FRAME_HEAD.unpack_from(buffer, position)
-            header_start = position + _FRAME_HEAD.size
-            body_start = header_start + header_length
+            body_start = position + _FRAME_HEAD.size + header_length
             end = body_start + body_length
             if end > available:
                 break
-            headers.append(bytes(buffer[header_start:body_start]))
-            bodies.append(bytes(buffer[body_start:end]))
+            headers.append(bytes(buffer[position + _FRAME_HEAD.size : body_start]))
+            body = buffer[body_start:end]
+            bodies.append(bytes(body) if body_length < _VIEW_FROM else body)
             position = end
-        del buffer[:position]
-        parsed = _parse(b"[" + b",".join(headers) + b"]")
+        if position:
+            del buffer[:position]
+        parsed = _parse(b"[" + b",".join(headers) + b"]") if headers else []
         return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
 
 
-def _frame(header: dict[str, Any], attachments: list[bytes]) -> list[bytes]:
+def _frame(header: dict[str, Any], attachments: list[Buffer]) -> list[Buffer]:
     text = _to_json(header).encode()
     return [_FRAME_HEAD.pack(len(text), sum(map(len, attachments))) + text, *attachments]
 
 
-def _beside(attachments: list[bytes]) -> Attach:
-    def attach(data: bytes) -> int:
+def _beside(attachments: list[Buffer]) -> Attach:
+    def attach(data: Buffer) -> int:
         attachments.append(data)
         return len(data)
 
@@ -198,6 +204,7 @@ def _job_out(job: JobSpec, attach: Attach) -> dict[str, Any]:
         "inline_limit": job.inline_limit,
         "binding": job.binding.value,
         "reserved": list(job.reserved),
+        "placing": list(job.placing),
         "env": dict(job.env),
     }
 
@@ -215,6 +222,7 @@ def _job_in(job_key: str, message: dict[str, Any], take: Take) -> JobSpec:
         inline_limit=message["inline_limit"],
         binding=Binding(message["binding"]),
         reserved=tuple(message["reserved"]),
+        placing=tuple(message["placing"]),
         env=message["env"],
     )
 
@@ -251,7 +259,7 @@ def _statuses_in(message: dict[str, Any], take: Take) -> list[CallStatus]:
             task_id,
             attempt,
             activation_id,
-            take(stats),
+            bytes(take(stats)),
             _optional_blob_in(result, take),
             _failure_in(failure, take),
             logs,
@@ -314,5 +322,5 @@ def _checked(message: Any) -> dict[str, Any]:
     return checked
 
 
-def _base64(data: bytes) -> str:
+def _base64(data: Buffer) -> str:
     return b2a_base64(data, newline=False).decode("ascii")

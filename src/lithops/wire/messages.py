@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from lithops.wire.pickles import Buffer
+
 WIRE_VERSION = 1
 """Raised when a message changes its shape: client and worker refuse each other's messages if it differs."""
 
@@ -31,7 +33,7 @@ class ByteRange:
 class InlineBlob:
     """Bytes that travel in the message itself."""
 
-    data: bytes
+    data: Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class JobSpec:
     """The pickled `extra_args`, where the worker binds."""
     reserved: tuple[str, ...] = ()
     """The reserved parameters (`id`, `storage`, `obj`, ...) that the function declares."""
+    placing: tuple[str, ...] = ()
+    """Where the worker binds: the parameters that values go to by name, since reserved ones lie between them."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables set while a call runs."""
 

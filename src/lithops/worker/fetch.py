@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
+from lithops.exceptions import WireError
 from lithops.storage.base import StorageBackend, SupportsMapping
-from lithops.wire.arguments import Arguments, spread
+from lithops.wire.arguments import Arguments, place, spread
 from lithops.wire.messages import Binding, Blob, Call, InlineBlob, JobSpec
 from lithops.wire.pickles import Buffer, load
 
@@ -32,15 +34,18 @@ class FunctionCache:
     def load(self, job: JobSpec, storage: StorageBackend) -> tuple[Any, Any]:
         """The job's function and its `extra_args`, with its modules installed."""
         loaded = self._functions.get(job.function_hash)
-        if loaded is None:
+        if loaded is not None:
+            _activate_modules(job.modules_hash)
+        else:
             bucket = job.storage.bucket
             if job.modules is not None:
-                from lithops.worker import modules
-
-                archive = bytes(read_blob(job.modules, storage, bucket))
-                modules.install(archive, job.modules_hash, parent_folder=_modules_folder())
+                _install_modules(bytes(read_blob(job.modules, storage, bucket)), job.modules_hash)
+            else:
+                _activate_modules("")
             function = load(read_blob(job.function, storage, bucket))
-            extra = None if job.extra is None else load(read_blob(job.extra, storage, bucket))
+            extra = None
+            if job.extra is not None:
+                (extra,), _ = load(read_blob(job.extra, storage, bucket))
             loaded = (function, extra)
             self._functions[job.function_hash] = loaded
             if len(self._functions) > _KEEP_FUNCTIONS:
@@ -59,10 +64,10 @@ def load_arguments(
     arguments: Arguments
     if job.binding is Binding.BOUND:
         arguments = values[0]
-    elif job.binding is Binding.ELEMENT:
-        arguments = spread(values[0], extra)
     else:
-        arguments = spread((values,), extra)
+        arguments = spread(values[0] if job.binding is Binding.ELEMENT else (values,), extra)
+        if job.placing:
+            arguments = place(arguments, job.placing)
     return fill_reserved(arguments, call, job, storage, to_close) if job.reserved else arguments
 
 
@@ -102,8 +107,20 @@ def _provide(name: str, call: Call, job: JobSpec, storage: StorageBackend) -> An
     return storage.client()
 
 
-def _modules_folder() -> str:
-    """Where shipped modules are unpacked: by user, since another user's folder is not to be trusted."""
+def _install_modules(archive: bytes, content_hash: str) -> None:
     import tempfile
 
-    return os.path.join(tempfile.gettempdir(), f"lithops-modules-{os.getuid()}")
+    from lithops.worker import modules
+
+    folder = os.path.join(tempfile.gettempdir(), f"lithops-modules-{os.getuid()}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if os.stat(folder).st_uid != os.getuid():
+        raise WireError(f"the folder {folder} belongs to another user, who could put code there: remove it")
+    modules.install(archive, content_hash, parent_folder=folder)
+
+
+def _activate_modules(content_hash: str) -> None:
+    """Switch to the modules that a function was loaded with; nothing to do in a worker that has never had any."""
+    modules = sys.modules.get("lithops.worker.modules")
+    if modules is not None:
+        modules.activate(content_hash)

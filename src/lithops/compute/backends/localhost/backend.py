@@ -26,7 +26,8 @@ from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource
 from lithops.wire.codec import Frame, statuses_from_frames
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, Task
 
-_INLINE_BYTES = 1 << 18
+_INLINE_BYTES = 8 << 20
+"""Up to here a pipe is faster than a file."""
 _STARTUP_S = 60.0
 _PATIENCE_S = 0.01
 """A call that runs for longer gives back the calls that wait behind it."""

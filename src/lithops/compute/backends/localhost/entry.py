@@ -22,10 +22,13 @@ from lithops.storage.registry import from_reference
 from lithops.version import __version__
 from lithops.wire.codec import FrameReader, hello_to_frame, statuses_to_frame, task_from_frame
 from lithops.wire.messages import CallStatus, JobSpec
+from lithops.wire.pickles import Buffer, size
 from lithops.worker.capture import OutputCapture, log_to_stderr
 from lithops.worker.handler import Worker
 
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 20
+_WRITE_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
 _ORDERLY_EXIT_S = 2.0
 
 
@@ -84,12 +87,18 @@ class Claims:
         return self._held is None
 
 
-def _write(fd: int, segments: list[bytes]) -> None:
+def _write(fd: int, segments: list[Buffer]) -> None:
     """Write a whole frame. It reaches the pipe before the next call starts, so a crash there cannot lose it."""
-    data = b"".join(segments)
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, data[written : written + _READ_BYTES])
+    if size(segments) <= _SMALL_BYTES:
+        # Shorter than what a pipe takes whole, or nearly always.
+        view = memoryview(b"".join(segments))
+        while view:
+            view = view[os.write(fd, view) :]
+        return
+    for segment in segments:
+        view = memoryview(segment)
+        while view:
+            view = view[os.write(fd, view[:_WRITE_BYTES]) :]
 
 
 def _end_with_client(tasks_fd: int, busy: threading.Event) -> None:

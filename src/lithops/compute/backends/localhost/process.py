@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import os
 import signal
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
+from lithops.wire.pickles import size
 from lithops.worker.capture import read_tail
 
 _READ_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
+_WRITEV_SEGMENTS = 64
 _BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
 
 
@@ -41,6 +48,7 @@ class WorkerProcess:
         assert self._popen.stdout is not None
         self.tasks_fd = self._popen.stdin.fileno()
         self.statuses_fd = self._popen.stdout.fileno()
+        _widen(self.tasks_fd, self.statuses_fd)
         os.set_blocking(self.tasks_fd, False)
         os.set_blocking(self.statuses_fd, False)
         self.pid = self._popen.pid
@@ -48,7 +56,7 @@ class WorkerProcess:
         """Whether it has said hello."""
         self._known_jobs: dict[str, JobSpec] = {}
         self._reader = FrameReader()
-        self._outbox = b""
+        self._outbox: deque[memoryview] = deque()
         self._tasks_sent = 0
 
     # ------------------------------------------------------------ talking
@@ -60,21 +68,27 @@ class WorkerProcess:
         known = task.job.job_key in self._known_jobs
         if not known:
             remember_job(task.job, self._known_jobs)
-        self._outbox += b"".join(task_to_frame(task, with_job=not known))
+        segments = task_to_frame(task, with_job=not known)
+        if size(segments) <= _SMALL_BYTES:
+            segments = [b"".join(segments)]
+        self._outbox.extend(memoryview(segment) for segment in segments if len(segment))
         self.flush()
 
     def flush(self) -> bool:
         """Write what the pipe takes now; True once everything is written."""
-        view = memoryview(self._outbox)
+        outbox = self._outbox
         try:
-            while view:
-                view = view[os.write(self.tasks_fd, view) :]
+            while outbox:
+                written = os.writev(self.tasks_fd, list(itertools.islice(outbox, _WRITEV_SEGMENTS)))
+                while outbox and written >= outbox[0].nbytes:
+                    written -= outbox.popleft().nbytes
+                if written:
+                    outbox[0] = outbox[0][written:]
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            view = view[:0]  # the process is dead, which its other pipe tells as well
-        self._outbox = bytes(view)
-        return not self._outbox
+            outbox.clear()  # the process is dead, which its other pipe tells as well
+        return not outbox
 
     def read(self) -> list[Frame] | None:
         """The frames that have arrived; None once the process has closed the pipe."""
@@ -165,3 +179,10 @@ class Assignment:
     def waiting(self) -> int:
         """How many calls may not have started yet."""
         return max(0, len(self._calls) - self._reported - 1)
+
+
+def _widen(*fds: int) -> None:
+    """Let pipes hold more than the usual 64 KiB, where the system lets us: fewer turns for large messages."""
+    for fd in fds:
+        with contextlib.suppress(OSError, AttributeError):  # not on Linux, or this user has too many of them
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
