@@ -37,7 +37,7 @@ class Step:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """By peer: why it is not measured."""
     most_rounds: int = 5
-    timeout_s: float = 60.0
+    timeout_s: float = 45.0
 
     def parameters_for(self, peer: str) -> Parameters:
         return {**self.parameters, **self.smaller.get(peer, {})}
@@ -49,7 +49,7 @@ class Step:
 def steps(*, quick: bool) -> list[Step]:
     """The whole suite; `quick` makes the same with small numbers, to see that it works."""
     few, many = (1_000, 5_000) if quick else (10_000, 100_000)
-    slow = 10 if quick else 60
+    slow = 10 if quick else 50
     large = 10 * MB if quick else 100 * MB
     return [
         Step(
@@ -78,7 +78,7 @@ def steps(*, quick: bool) -> list[Step]:
             "traced_memory",
             (Row("… client memory, bytes a call (tracemalloc)", "traced_bytes_per_call"),),
             {"calls": many},
-            only=frozenset({"lithops", "futures", "pool"}),
+            only=frozenset({"lithops", "futures"}),
             most_rounds=1,
             timeout_s=400.0,
         ),

@@ -153,7 +153,9 @@ class ResponseFuture:
     def _state(self) -> str:
         if self._status is not None:
             return self._status.phase.value
-        return "new" if self._phase is None else self._phase.value
+        if self._phase is not None:
+            return self._phase.value
+        return "invoked" if self._sent_at else "new"
 
     @property
     def new(self) -> bool:

@@ -51,7 +51,7 @@ def wait(
     futures = flatten(fs)
     until = None if timeout is None else time.monotonic() + timeout
     try:
-        _wait_for(futures, _target(return_when, len(futures)), until, throw_except, show_progressbar)
+        _wait_for(futures, _target(return_when, len(futures)), timeout, throw_except, show_progressbar)
         if return_when == ALL_COMPLETED:
             returned = _returned_futures(futures)
             if returned:
@@ -153,7 +153,7 @@ class _Latch:
 def _wait_for(
     futures: list[ResponseFuture],
     target: int,
-    until: float | None,
+    timeout: float | None,
     throw_except: bool,
     show_progressbar: bool,
 ) -> None:
@@ -161,8 +161,8 @@ def _wait_for(
     for future in futures:
         future.add_done_callback(latch)
     try:
-        if target:
-            _watch(latch, futures, target, until, show_progressbar)
+        if target and not _watch(latch, futures, timeout, show_progressbar):
+            raise _late(target - latch.ended, len(futures), timeout)
     finally:
         for future in futures:
             if not future.done:
@@ -172,19 +172,19 @@ def _wait_for(
 
 
 def _watch(
-    latch: _Latch, futures: list[ResponseFuture], target: int, until: float | None, show_progressbar: bool
-) -> None:
-    progress = Progress(len(futures), shown=show_progressbar)
-    with progress:
-        while not latch.opened.is_set():
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
-                raise _late(target - latch.ended, target, None)
-            pause = progress.pause_s if left is None else min(left, progress.pause_s)
-            waiting = next((future for future in futures if not future.done), None)
-            if waiting is not None:
-                waiting.job.owner.wait(latch.opened, pause)
+    latch: _Latch, futures: list[ResponseFuture], timeout: float | None, show_progressbar: bool
+) -> bool:
+    """Show progress until the latch opens, True, or the time is up, False."""
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    waiting = next((future for future in futures if not future.done), None)
+    with Progress(len(futures), shown=show_progressbar) as progress:
+        while waiting is not None and not latch.opened.is_set():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            waiting.job.owner.wait(latch.opened, min(left, progress.pause_s))
             progress.show(latch.ended)
+    return True
 
 
 def _target(return_when: int, total: int) -> int:

@@ -48,10 +48,11 @@ class _Queue:
 class Invoker:
     """Decides which calls go next, and hands them to the compute backend."""
 
-    def __init__(self, compute: ComputeBackend, *, randomness: random.Random | None = None) -> None:
+    def __init__(self, compute: ComputeBackend) -> None:
         self._compute = compute
-        self._random = randomness or random.Random()
-        self._throttle = Throttle(self._random)
+        self.randomness = random.Random()
+        """Spreads what is tried again; a simulation seeds it."""
+        self._throttle = Throttle(self.randomness)
         self._slots = Slots(compute.limits.max_activations)
         self._queues: dict[str, _Queue] = {}
         self._delayed: list[tuple[float, int, str, Call]] = []
@@ -89,7 +90,7 @@ class Invoker:
         call = Call(index, queue.unsettled[index].inputs, attempt)
         queue.unsettled[index] = call
         if failed and queue.backoff_s:
-            due = now + backoff_s(attempt, queue.backoff_s, self._random)
+            due = now + backoff_s(attempt, queue.backoff_s, self.randomness)
             heapq.heappush(self._delayed, (due, next(self._order), job_key, call))
         elif failed:
             queue.pending.append(call)

@@ -166,7 +166,7 @@ class JobMonitor:
         except Exception as error:
             logger.exception("the monitor failed: every call that it watches is lost")
             self._broken = error
-            self._cancel_all()
+            self._lose_all(error)
 
     def _wait_s(self, longest_s: float) -> float:
         now = self._clock.now()
@@ -206,7 +206,9 @@ class JobMonitor:
         )
         calls, job.calls = job.calls, []
         self._push(key, calls)
-        if self._broken is not None or self._stopping:
+        if self._broken is not None:
+            self._lose_all(self._broken)
+        elif self._stopping:
             self._cancel_all()
 
     def _push(self, job_key: str, calls: Sequence[Call]) -> None:
@@ -252,6 +254,13 @@ class JobMonitor:
     def _cancel_all(self) -> None:
         for key, futures in list(self._unsettled.items()):
             self._cancel(key, list(futures))
+
+    def _lose_all(self, error: Exception) -> None:
+        failure = Failure(FailureKind.LOST, "lost", f"the monitor of this executor failed, please report it: {error!r}")
+        for key, futures in list(self._unsettled.items()):
+            self._apply(
+                self._tracker.give_up([CallStatus(key, index, Phase.LOST, failure=failure) for index in futures])
+            )
 
     def _check_health(self, now: float) -> None:
         if not isinstance(self._compute, SupportsHealth) or now < self._next_health:

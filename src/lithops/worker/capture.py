@@ -10,10 +10,22 @@ import io
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 MAX_LOG_BYTES = 1 << 20
 """Of a longer output the last part is kept, under a line that says how much is missing."""
+
+
+class Capture(Protocol):
+    """What a worker needs, to know what each of its calls prints."""
+
+    def begin(self) -> None:
+        """A call starts: catch what it writes."""
+        ...
+
+    def take(self) -> str:
+        """What was written since the last time."""
+        ...
 
 
 class OutputCapture:

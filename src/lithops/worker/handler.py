@@ -25,7 +25,7 @@ from lithops.wire.messages import (
     Task,
     pack_stats,
 )
-from lithops.worker.capture import OutputCapture
+from lithops.worker.capture import Capture
 from lithops.worker.fetch import FunctionCache, load_arguments
 from lithops.worker.gauges import Gauge, read_usage
 from lithops.worker.report import holds_futures, pack_result, ship_failure, ship_result
@@ -44,7 +44,7 @@ _OWN_FRAMES = 1
 class Worker:
     """Runs tasks in this process, and keeps between them what is worth keeping."""
 
-    def __init__(self, activation_id: str, open_storage: OpenStorage, capture: OutputCapture) -> None:
+    def __init__(self, activation_id: str, open_storage: OpenStorage, capture: Capture) -> None:
         self.activation_id = activation_id
         self._open_storage = open_storage
         self._capture = capture

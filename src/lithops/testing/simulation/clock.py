@@ -63,7 +63,9 @@ class SimulatedClock:
         turn_s = _TURN_S if len(self._steps) == 1 else _SHARED_TURN_S
         while not event.is_set() and self._now < until:
             self._rounds_left -= 1
-            assert self._rounds_left >= 0, f"too many rounds, at {self._now:.3f} s: something goes round in circles"
+            assert self._rounds_left >= 0, (
+                f"too many rounds, at {self._now:.3f} s: something goes round in circles"
+            )
             for step in self._steps:
                 self._in_step = True
                 try:

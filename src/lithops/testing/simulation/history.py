@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lithops.testing.simulation.faults import Fate
@@ -66,7 +65,7 @@ class History:
     # A task counts as running until all its calls were reported, or it died, or its time was up: never longer than the
     # client holds a slot for it, which learns of these things later.
 
-    def sent(self, task: Task, deadline: float) -> None:
+    def sent(self, task: Task) -> None:
         self._running[task.job.job_key, task.task_id] = {call.index for call in task.calls}
         self.peak_activations = max(self.peak_activations, len(self._running))
         key = task.job.job_key
@@ -94,9 +93,3 @@ class History:
 
     def __str__(self) -> str:
         return "\n".join(self.trace)
-
-
-def spans(times: Iterable[float]) -> list[tuple[float, float]]:
-    """Pairs of neighbouring times, sorted."""
-    ordered = sorted(times)
-    return list(itertools.zip_longest(ordered[::2], ordered[1::2]))

@@ -222,10 +222,26 @@ class LocalhostCompute:
         now = time.monotonic()
         return min(
             assignment.since
-            + (_PATIENCE_S if assignment.waiting and process.ready else self._allowed_s(process))
+            + (_PATIENCE_S if assignment.is_news and process.ready else self._allowed_s(process))
             - now
             for process, assignment in self._busy.items()
         )
+
+    def _announce(self, process: WorkerProcess, assignment: Assignment) -> None:
+        """Say that a call is running: only of those that run for long enough that anybody could ask."""
+        running, task = assignment.running, assignment.task
+        if running is not None:
+            assignment.announced = running.index
+            self._ready_statuses.append(
+                CallStatus(
+                    task.job.job_key,
+                    running.index,
+                    Phase.STARTED,
+                    task.task_id,
+                    running.attempt,
+                    f"pid-{process.pid}",
+                )
+            )
 
     def _allowed_s(self, process: WorkerProcess) -> float:
         return self._busy[process].task.job.timeout_s if process.ready else _STARTUP_S
@@ -233,8 +249,9 @@ class LocalhostCompute:
     def _check_running(self, now: float) -> None:
         for process, assignment in list(self._busy.items()):
             ran_s = now - assignment.since
-            if assignment.waiting and process.ready and ran_s > _PATIENCE_S:
+            if assignment.is_news and process.ready and ran_s > _PATIENCE_S:
                 self._reclaim(process)
+                self._announce(process, assignment)
             if process in self._busy and ran_s > self._allowed_s(process):
                 # Its report may be in the pipe already: then it was in time.
                 frames = process.read() if process.ready else []

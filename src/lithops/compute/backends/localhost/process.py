@@ -156,6 +156,8 @@ class Assignment:
         self._reported = 0
         self.since = now
         """When the running call started, as far as is known here."""
+        self.announced = -1
+        """The call of which it has been said that it is running."""
 
     def reported(self, count: int, now: float) -> None:
         """So many calls have ended, and the next one has started."""
@@ -176,9 +178,10 @@ class Assignment:
         return self._calls[self._reported] if self._reported < len(self._calls) else None
 
     @property
-    def waiting(self) -> int:
-        """How many calls may not have started yet."""
-        return max(0, len(self._calls) - self._reported - 1)
+    def is_news(self) -> bool:
+        """Whether it is not known yet that the running call takes its time."""
+        running = self.running
+        return running is not None and running.index != self.announced
 
 
 def _widen(*fds: int) -> None:
