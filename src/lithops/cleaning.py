@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from lithops.future import ResponseFuture
 from lithops.storage.base import StorageBackend
 from lithops.wire.keys import (
     FUNCTIONS_PREFIX,
@@ -42,3 +43,12 @@ class Cleaner:
         keys = [info.key for info in self._storage.list(self._bucket, prefix)]
         if keys:
             self._storage.delete(self._bucket, keys)
+
+
+def unread_jobs(futures: Iterable[ResponseFuture]) -> set[str]:
+    """The keys of jobs some of whose results somebody may still want to read."""
+    return {
+        future.job_key
+        for future in futures
+        if not (future.error or future.was_read or (future.done and future.job.intermediate))
+    }

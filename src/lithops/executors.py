@@ -9,47 +9,37 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
-import os
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import lithops.wait as waiting
-from lithops.cleaning import Cleaner
+from lithops.assembly import assemble
+from lithops.cleaning import unread_jobs
 from lithops.clock import Clock, SystemClock
 from lithops.compute import registry as compute_registry
-from lithops.compute.base import ComputeBackend, SupportsDirectResults
+from lithops.compute.base import ComputeBackend
 from lithops.config.loader import resolve
-from lithops.config.logs import setup_lithops_logger
 from lithops.config.model import Settings
-from lithops.constants import LITHOPS_TEMP_DIR
+from lithops.config.passing import nested_environment, runtime_environment, set_up_logging
 from lithops.exceptions import InvalidCall
-from lithops.future import FutureOwner, FuturesList, ResponseFuture
-from lithops.invoke.chain import follow
-from lithops.invoke.invoker import Invoker
-from lithops.monitor.logs import JobLogs
-from lithops.monitor.monitor import JobMonitor
-from lithops.monitor.sources.storage import StorageSource
+from lithops.future import ResponseFuture
+from lithops.futures_list import FuturesList
+from lithops.invoke.chain import as_futures, follow, group_by_source
 from lithops.prepare.bind import Binder, elements
 from lithops.prepare.job import Job
 from lithops.prepare.options import DataOptions, JobOptions, RetryOn
-from lithops.prepare.prepare import Preparer
 from lithops.storage import registry as storage_registry
 from lithops.storage.base import StorageBackend
-from lithops.storage.client import Storage
+from lithops.streaming import windows
 from lithops.summary import summarize
 from lithops.wait import ALL_COMPLETED, ALWAYS, Futures, Split
 from lithops.wire.ids import new_executor_id
 
 logger = logging.getLogger(__name__)
-
-_RUNTIME_MEMORY = "runtime_memory"
 
 
 class FunctionExecutor:
@@ -83,14 +73,14 @@ class FunctionExecutor:
             log_level=log_level,
             overrides=kwargs,
         )
-        _set_up_logging(settings, log_level)
+        set_up_logging(settings, log_level)
         compute = compute_registry.create(
-            settings.compute_name, settings.compute, environment=_runtime_environment(settings)
+            settings.compute_name, settings.compute, environment=runtime_environment(settings)
         )
         store = storage_registry.create(settings.storage_name, settings.storage)
         explicit = config is not None or any((mode, backend, storage, monitoring, kwargs))
         self._assemble(
-            settings, compute, store, SystemClock(), env=_nested_environment(settings) if explicit else {}
+            settings, compute, store, SystemClock(), env=nested_environment(settings) if explicit else {}
         )
 
     @classmethod
@@ -115,40 +105,19 @@ class FunctionExecutor:
         self, settings: Settings, compute: ComputeBackend, storage: StorageBackend, clock: Clock, *,
         env: Mapping[str, str], threaded: bool = True,
     ) -> None:  # fmt: skip
-        self._settings = settings
         self.config: dict[str, Any] = settings.raw
         self.executor_id = new_executor_id()
         self.backend = settings.compute_name
         self.mode = settings.lithops.mode
         self.futures: list[ResponseFuture] = []
-        bucket = storage.default_bucket()
-        self.storage = Storage.over(storage, bucket, job_key=self.executor_id)
+        core = assemble(self, settings, compute, storage, clock, env=env, threaded=threaded)
         self.compute_handler = compute
-        self.invoker = Invoker(compute)
-        source = (
-            compute.status_source()
-            if isinstance(compute, SupportsDirectResults)
-            else StorageSource(storage, bucket, interval_s=settings.lithops.monitoring_interval, clock=clock)
-        )
-        logs = JobLogs(os.path.join(LITHOPS_TEMP_DIR, "logs"))
-        self.job_monitor = JobMonitor(
-            compute, source, storage, bucket, invoker=self.invoker, logs=logs, clock=clock, threaded=threaded
-        )
-        self._preparer = Preparer(
-            self,
-            self.executor_id,
-            self.job_monitor,
-            settings=settings.lithops,
-            compute=compute,
-            runtime=getattr(settings.compute, "runtime", ""),
-            runtime_memory=getattr(settings.compute, _RUNTIME_MEMORY, 0),
-            storage=storage,
-            bucket=bucket,
-            env=env,
-        )
-        self._cleaner = Cleaner(storage, bucket, self.executor_id)
-        keep = not settings.lithops.data_cleaner
-        self._finalizer = weakref.finalize(self, _shut_down, self.job_monitor, compute, self._cleaner, keep)
+        self.storage = core.storage
+        self.invoker = core.invoker
+        self.job_monitor = core.monitor
+        self._preparer = core.preparer
+        self._cleaner = core.cleaner
+        self._finalizer = weakref.finalize(self, core.shut_down)
         logger.info("executor %s: %s compute, %s storage", self.executor_id, compute.name, storage.name)
 
     def __enter__(self) -> FunctionExecutor:
@@ -242,7 +211,7 @@ class FunctionExecutor:
         reducer = Binder(reduce_function, extra_args=extra_args_reduce)
         reducer.bind([])
         mapped, sources = self._map(map_function, map_iterdata, extra_args, data, options, intermediate=True)
-        groups = _by_source(mapped, sources) if obj_reduce_by_key else [list(mapped)]
+        groups = group_by_source(mapped, sources) if obj_reduce_by_key else [list(mapped)]
         job = self._preparer.collecting(
             reducer, extra_args_reduce, len(groups), replace(options, runtime_memory=reduce_runtime_memory)
         )
@@ -258,7 +227,7 @@ class FunctionExecutor:
 
         The iterable may be endless. `options` are those of `map`.
         """
-        for futures in self._windows(func, iterable, window, options):
+        for futures in windows(lambda part: self._detached(func, part, options), iterable, window):
             for future in futures:
                 yield future.result()
 
@@ -266,7 +235,7 @@ class FunctionExecutor:
         self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
     ) -> Iterator[Any]:
         """As `imap`, but each result as soon as it and all of earlier windows are there."""
-        for futures in self._windows(func, iterable, window, options):
+        for futures in windows(lambda part: self._detached(func, part, options), iterable, window):
             for future in waiting.as_completed(futures):
                 yield future.result()
 
@@ -308,13 +277,7 @@ class FunctionExecutor:
 
     def cancel(self, fs: Futures | None = None) -> None:
         """Stop calls, running or not; with no `fs`, all of this executor. Returns when they have ended."""
-        futures = [
-            future for future in (self.futures if fs is None else waiting.flatten(fs)) if not future.done
-        ]
-        for owner, job_key, indexes in _by_job(futures):
-            owner.cancel(job_key, indexes)
-        if futures:
-            waiting.wait(futures, throw_except=False, show_progressbar=False)
+        waiting.cancel(self.futures if fs is None else fs)
 
     def interrupt(self) -> None:
         """Ctrl-C: cancel all calls and end all workers. The next call starts new ones."""
@@ -351,7 +314,7 @@ class FunctionExecutor:
         futures = self.futures if fs is None else waiting.flatten(fs)
         jobs = {future.job_key for future in futures}
         if not (force or on_exit):
-            jobs -= {future.job_key for future in futures if not _is_consumed(future)}
+            jobs -= unread_jobs(futures)
         self._cleaner.clean(jobs, cloudobjects=clean_cloudobjects, functions=clean_fn)
 
     # ------------------------------------------------------------ how
@@ -361,7 +324,7 @@ class FunctionExecutor:
         *, intermediate: bool = False,
     ) -> tuple[FuturesList, list[int]]:  # fmt: skip
         binder = Binder(function, extra_args=extra_args)
-        inputs = _as_futures(iterdata)
+        inputs = as_futures(iterdata)
         sources: list[int] = []
         if inputs:
             job = self._preparer.following("M", binder, extra_args, len(inputs), options)
@@ -383,20 +346,11 @@ class FunctionExecutor:
     def _unread(self) -> list[ResponseFuture]:
         return [future for future in self.futures if not future.was_read]
 
-    def _windows(
-        self, func: Callable[..., Any], iterable: Iterable[Any], window: int, options: dict[str, Any]
-    ) -> Iterator[FuturesList]:
-        """Consecutive maps of half a window each: one is read while the next is under way."""
-        if window < 1:
-            raise InvalidCall(f"window is {window!r}: it must be 1 or more")
-        source = iter(elements(iterable))
-        under_way: deque[FuturesList] = deque()
-        while part := list(itertools.islice(source, max(1, window // 2))):
-            under_way.append(self.map(func, part, **options))
-            del self.futures[-len(part) :]  # they are this iterator's, which forgets what has been read
-            if len(under_way) > 1:
-                yield under_way.popleft()
-        yield from under_way
+    def _detached(self, func: Callable[..., Any], part: list[Any], options: dict[str, Any]) -> FuturesList:
+        """A map that an iterator reads: its futures are not among those that `get_result` waits for."""
+        futures = self.map(func, part, **options)
+        del self.futures[-len(futures) :]
+        return futures
 
 
 class LocalhostExecutor(FunctionExecutor):
@@ -427,69 +381,3 @@ class StandaloneExecutor(FunctionExecutor):
         storage: str | None = None, monitoring: str | None = None, log_level: str | bool | None = False, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__("standalone", config, config_file, backend, storage, monitoring, log_level, **kwargs)
-
-
-def _set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
-    section = settings.lithops
-    if log_level is not None and section.log_level is not None:
-        setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
-
-
-def _runtime_environment(settings: Settings) -> dict[str, str]:
-    """What is set on the runtime itself, since it may be secret, and never travels with a task."""
-    url = settings.rabbitmq.amqp_url
-    return {"LITHOPS_RABBITMQ_URL": url} if url else {}
-
-
-def _nested_environment(settings: Settings) -> dict[str, str]:
-    """Lets executors that functions make find this configuration, secrets left out."""
-    sections = {"lithops", settings.compute_name, settings.storage_name}
-    shown = settings.shown()
-    public = {
-        name: {
-            key: value for key, value in settings.raw[name].items() if shown[name].get(key, value) == value
-        }
-        for name in sorted(sections)
-    }
-    return {"LITHOPS_CONFIG": json.dumps(public)}
-
-
-def _shut_down(monitor: JobMonitor, compute: ComputeBackend, cleaner: Cleaner, keep_data: bool) -> None:
-    monitor.close()
-    compute.close()
-    if not keep_data:
-        cleaner.clean_all()
-
-
-def _as_futures(iterdata: Any) -> list[ResponseFuture]:
-    """The futures that `iterdata` consists of; none if it holds other data."""
-    if not isinstance(iterdata, list) or not iterdata:
-        return []
-    futures = [item for item in iterdata if isinstance(item, ResponseFuture)]
-    if futures and len(futures) < len(iterdata):
-        raise InvalidCall(
-            "the input data mixes futures and other data: use a list of futures alone, or their results"
-        )
-    return [future for future in futures if not future.job.intermediate]
-
-
-def _by_source(mapped: FuturesList, sources: list[int]) -> list[list[ResponseFuture]]:
-    if len(sources) != len(mapped):
-        raise InvalidCall(
-            "obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object"
-        )
-    groups: dict[int, list[ResponseFuture]] = {}
-    for future, source in zip(mapped, sources, strict=True):
-        groups.setdefault(source, []).append(future)
-    return list(groups.values())
-
-
-def _by_job(futures: Iterable[ResponseFuture]) -> list[tuple[FutureOwner, str, list[int]]]:
-    jobs: dict[str, tuple[FutureOwner, str, list[int]]] = {}
-    for future in futures:
-        jobs.setdefault(future.job_key, (future.job.owner, future.job_key, []))[2].append(future.index)
-    return list(jobs.values())
-
-
-def _is_consumed(future: ResponseFuture) -> bool:
-    return future.done and (future.was_read or future.job.intermediate or future.error)

@@ -10,64 +10,19 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from typing import Any
 
 from lithops.exceptions import CallCancelled
+from lithops.job_info import JobInfo
 from lithops.wire.failures import error_of
 from lithops.wire.ids import call_id
-from lithops.wire.messages import Blob, CallStatus, Failure, Phase, StorageRef, unpack_stats
-from lithops.wire.pickles import Buffer, load
+from lithops.wire.messages import CallStatus, Failure, Phase, unpack_stats
+from lithops.wire.pickles import load
 
 logger = logging.getLogger(__name__)
 
 _UNREAD: Any = object()
-
-
-class FutureOwner(Protocol):
-    """Who settles futures: the monitor of an executor, or that of a process which got them from elsewhere."""
-
-    def read(self, blob: Blob) -> Buffer:
-        """The bytes of a result or an error."""
-        ...
-
-    def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
-        """Stop these calls; returns at once."""
-        ...
-
-    def share(self, future: ResponseFuture) -> None:
-        """The future leaves this process: its status must be found in the storage once it is settled."""
-        ...
-
-    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
-        """Block until the event is set, or the time is up."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class JobInfo:
-    """What the futures of one job share."""
-
-    executor_id: str
-    job_id: str
-    job_key: str
-    function_name: str
-    runtime_memory: int
-    storage: StorageRef
-    owner: FutureOwner
-    retries: int = 0
-    give_up_s: float = 0.0
-    """How long a process that got a future from elsewhere waits for it, in seconds."""
-    single: bool = False
-    """`get_result` gives the bare value: the job is one call of `call_async`, or one reducer."""
-    intermediate: bool = False
-    """The job's results are for a reducer: `get_result` leaves them out."""
-    stats: dict[str, float] = field(default_factory=dict)
-    """What the client measured of the job: see `ResponseFuture.stats`."""
-    executor: Any = None
-    """Keeps the executor alive while somebody holds one of its futures."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class ResponseFuture:
@@ -407,63 +362,3 @@ def _restore(job: dict[str, Any], index: int) -> ResponseFuture:
     remote = importlib.import_module("lithops.monitor.remote")
     future: ResponseFuture = remote.adopt(job, index)
     return future
-
-
-class FuturesList(list[ResponseFuture]):
-    """The futures of a job, which can be worked on with one more step: ``fexec.map(f, data).map(g).get_result()``."""
-
-    def __init__(self, futures: Iterable[ResponseFuture] = (), *, executor: Any = None) -> None:
-        super().__init__(futures)
-        self._executor = executor
-        self._config: dict[str, Any] | None = None if executor is None else executor.config
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """The configuration of the executor that made the calls."""
-        return self._config
-
-    @property
-    def executor(self) -> Any:
-        """The executor that made the calls; in another process, a new one with its configuration."""
-        if self._executor is None:
-            # By name, since executors lie above this layer.
-            executors = importlib.import_module("lithops.executors")
-            self._executor = executors.FunctionExecutor(config=self._config)
-        return self._executor
-
-    def map(self, map_function: Callable[..., Any], sync: bool = False, **kwargs: Any) -> FuturesList:
-        """A call of `map_function` for each result, sent as that result arrives; with `sync`, when all have."""
-        if sync:
-            self.wait()
-        futures: FuturesList = self.executor.map(map_function, self, **kwargs)
-        return futures
-
-    def map_reduce(
-        self,
-        map_function: Callable[..., Any],
-        reduce_function: Callable[..., Any],
-        sync: bool = False,
-        **kwargs: Any,
-    ) -> FuturesList:
-        """`map`, and then one call of `reduce_function` with the list of what it gave."""
-        if sync:
-            self.wait()
-        futures: FuturesList = self.executor.map_reduce(map_function, self, reduce_function, **kwargs)
-        return futures
-
-    def wait(self, **kwargs: Any) -> Any:
-        """As `FunctionExecutor.wait`."""
-        return self.executor.wait(self, **kwargs)
-
-    def get_result(self, **kwargs: Any) -> Any:
-        """As `FunctionExecutor.get_result`."""
-        return self.executor.get_result(self, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_list, (list(self), self._config)
-
-
-def _restore_list(futures: list[ResponseFuture], config: dict[str, Any] | None) -> FuturesList:
-    restored = FuturesList(futures)
-    restored._config = config
-    return restored

@@ -53,14 +53,18 @@ def draw(futures: Sequence[ResponseFuture], dst: str | None, figsize: tuple[floa
         ("histogram", draw_histogram),
     ]
     return [
-        _save(picture, spans, figsize, os.path.join(folder, f"{stamp}-{name}.png")) for name, picture in pictures
+        _save(picture, spans, figsize, os.path.join(folder, f"{stamp}-{name}.png"))
+        for name, picture in pictures
     ]
 
 
 def spans_of(futures: Sequence[ResponseFuture]) -> list[Span]:
     """The calls that have ended, in the order in which they were sent and then started."""
     ended = [(future.stats, future.error) for future in futures if future.done]
-    start = min((stats["host_job_create_tstamp"] for stats, _ in ended if "host_job_create_tstamp" in stats), default=0)
+    start = min(
+        (stats["host_job_create_tstamp"] for stats, _ in ended if "host_job_create_tstamp" in stats),
+        default=0,
+    )
     return sorted((_span(stats, error, start) for stats, error in ended), key=_order)
 
 

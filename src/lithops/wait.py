@@ -17,6 +17,7 @@ from typing import Any
 
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
+from lithops.job_info import FutureOwner
 from lithops.progress import Progress
 from lithops.wire.messages import StoredBlob
 
@@ -111,6 +112,18 @@ def as_completed(fs: Futures, timeout: float | None = None) -> Iterator[Response
     finally:
         for future in futures:
             future.remove_done_callback(ended.put)
+
+
+def cancel(fs: Futures) -> None:
+    """Stop the calls that have not ended, running or not. Returns when they have."""
+    futures = [future for future in flatten(fs) if not future.done]
+    jobs: dict[str, tuple[FutureOwner, list[int]]] = {}
+    for future in futures:
+        jobs.setdefault(future.job_key, (future.job.owner, []))[1].append(future.index)
+    for job_key, (owner, indexes) in jobs.items():
+        owner.cancel(job_key, indexes)
+    if futures:
+        wait(futures, throw_except=False, show_progressbar=False)
 
 
 def flatten(fs: Futures) -> list[ResponseFuture]:

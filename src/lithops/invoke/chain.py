@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
 from lithops.monitor.monitor import JobMonitor
 from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, StoredBlob
@@ -17,6 +19,30 @@ def follow(monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[Response
     """Send call `i` of the job once all futures of `inputs[i]` have returned; if one fails, the call fails so too."""
     for index, futures in enumerate(inputs):
         _Waiting(monitor, job_key, index, futures).start()
+
+
+def as_futures(iterdata: Any) -> list[ResponseFuture]:
+    """The futures that `iterdata` consists of; none if it holds other data."""
+    if not isinstance(iterdata, list) or not iterdata:
+        return []
+    futures = [item for item in iterdata if isinstance(item, ResponseFuture)]
+    if futures and len(futures) < len(iterdata):
+        raise InvalidCall(
+            "the input data mixes futures and other data: use a list of futures alone, or their results"
+        )
+    return [future for future in futures if not future.job.intermediate]
+
+
+def group_by_source(mapped: Sequence[ResponseFuture], sources: Sequence[int]) -> list[list[ResponseFuture]]:
+    """The futures of each object's parts, for a reducer each."""
+    if len(sources) != len(mapped):
+        raise InvalidCall(
+            "obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object"
+        )
+    groups: dict[int, list[ResponseFuture]] = {}
+    for future, source in zip(mapped, sources, strict=True):
+        groups.setdefault(source, []).append(future)
+    return list(groups.values())
 
 
 class _Waiting:

@@ -256,10 +256,14 @@ class JobMonitor:
             self._cancel(key, list(futures))
 
     def _lose_all(self, error: Exception) -> None:
-        failure = Failure(FailureKind.LOST, "lost", f"the monitor of this executor failed, please report it: {error!r}")
+        failure = Failure(
+            FailureKind.LOST, "lost", f"the monitor of this executor failed, please report it: {error!r}"
+        )
         for key, futures in list(self._unsettled.items()):
             self._apply(
-                self._tracker.give_up([CallStatus(key, index, Phase.LOST, failure=failure) for index in futures])
+                self._tracker.give_up(
+                    [CallStatus(key, index, Phase.LOST, failure=failure) for index in futures]
+                )
             )
 
     def _check_health(self, now: float) -> None:

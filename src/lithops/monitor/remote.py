@@ -13,7 +13,8 @@ from typing import Any
 
 from lithops.clock import SystemClock
 from lithops.exceptions import InvalidCall
-from lithops.future import JobInfo, ResponseFuture
+from lithops.future import ResponseFuture
+from lithops.job_info import JobInfo
 from lithops.monitor.sources.storage import StorageSource
 from lithops.storage.base import StorageBackend
 from lithops.storage.registry import from_reference

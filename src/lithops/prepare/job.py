@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lithops.compute.base import RuntimeInfo
-from lithops.future import JobInfo, ResponseFuture
+from lithops.future import ResponseFuture
+from lithops.job_info import JobInfo
 from lithops.monitor.tracker import RetryPolicy
 from lithops.wire.messages import Call, JobSpec
 

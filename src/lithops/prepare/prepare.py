@@ -11,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lithops.compute.base import ComputeBackend, RuntimeInfo
-from lithops.config.model import LithopsSection
+from lithops.config.model import Settings
 from lithops.exceptions import DataLimitExceeded, InvalidCall
-from lithops.future import FutureOwner, JobInfo, ResponseFuture
+from lithops.future import ResponseFuture
+from lithops.job_info import FutureOwner, JobInfo
 from lithops.monitor.tracker import RetryPolicy
 from lithops.prepare.bind import Binder
 from lithops.prepare.job import Job
@@ -44,24 +46,22 @@ class Preparer:
     def __init__(
         self,
         executor: Any,
-        executor_id: str,
         owner: FutureOwner,
+        settings: Settings,
         *,
-        settings: LithopsSection,
         compute: ComputeBackend,
-        runtime: str,
-        runtime_memory: int,
         storage: StorageBackend,
         bucket: str,
         env: Mapping[str, str],
     ) -> None:
-        self._executor = executor
-        self._executor_id = executor_id
+        # Futures keep their executor alive, but it must not be kept alive by what it consists of.
+        self._executor = weakref.ref(executor)
+        self._executor_id: str = executor.executor_id
         self._owner = owner
-        self._settings = settings
+        self._settings = settings.lithops
         self._compute = compute
-        self._runtime = runtime
-        self._runtime_memory = runtime_memory
+        self._runtime: str = getattr(settings.compute, "runtime", "")
+        self._runtime_memory: int = getattr(settings.compute, "runtime_memory", 0)
         self._storage = storage
         self._bucket = bucket
         self._env = env
@@ -158,7 +158,7 @@ class Preparer:
                 "func_data_size_bytes": 0,
                 "func_module_size_bytes": len(function) + len(archive or b""),
             },
-            executor=self._executor,
+            executor=self._executor(),
         )
         return Job(
             info,

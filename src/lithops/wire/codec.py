@@ -34,6 +34,7 @@ from lithops.wire.pickles import Buffer
 _FRAME_HEAD = struct.Struct("<II")
 _JOBS_KEPT = 16
 _VIEW_FROM = 4096
+_JOIN_BELOW = 1 << 16
 _PHASES = {phase.value: phase for phase in Phase}
 _from_json = json.JSONDecoder().decode
 
@@ -148,8 +149,11 @@ class FrameReader:
 
 
 def _frame(header: dict[str, Any], attachments: list[Buffer]) -> list[Buffer]:
+    """The segments to write: one if the frame is small, else the attachments as they are, not copied."""
     text = _to_json(header).encode()
-    return [_FRAME_HEAD.pack(len(text), sum(map(len, attachments))) + text, *attachments]
+    length = sum(map(len, attachments))
+    head = _FRAME_HEAD.pack(len(text), length) + text
+    return [b"".join([head, *attachments])] if length < _JOIN_BELOW else [head, *attachments]
 
 
 def _beside(attachments: list[Buffer]) -> Attach:

@@ -68,6 +68,8 @@ def load(body: Buffer) -> Any:
 
 def size(segments: Sequence[Buffer]) -> int:
     """How many bytes the segments are together."""
+    if len(segments) == 1 and isinstance(segments[0], bytes):
+        return len(segments[0])  # by far the most frequent, by the hundred thousand
     return sum(memoryview(segment).nbytes for segment in segments)
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SAMPLE_EVERY_S = 0.2
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -17,8 +18,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Processor time of this process so far in seconds, and its largest resident size in bytes."""
 
     user_s: float

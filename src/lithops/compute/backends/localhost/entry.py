@@ -22,13 +22,11 @@ from lithops.storage.registry import from_reference
 from lithops.version import __version__
 from lithops.wire.codec import FrameReader, hello_to_frame, statuses_to_frame, task_from_frame
 from lithops.wire.messages import CallStatus, JobSpec
-from lithops.wire.pickles import Buffer, size
+from lithops.wire.pickles import Buffer
 from lithops.worker.capture import OutputCapture, log_to_stderr
 from lithops.worker.handler import Worker
 
 _READ_BYTES = 1 << 20
-_WRITE_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 16
 _ORDERLY_EXIT_S = 2.0
 
 
@@ -89,16 +87,12 @@ class Claims:
 
 def _write(fd: int, segments: list[Buffer]) -> None:
     """Write a whole frame. It reaches the pipe before the next call starts, so a crash there cannot lose it."""
-    if size(segments) <= _SMALL_BYTES:
-        # Shorter than what a pipe takes whole, or nearly always.
-        view = memoryview(b"".join(segments))
-        while view:
-            view = view[os.write(fd, view) :]
-        return
     for segment in segments:
-        view = memoryview(segment)
-        while view:
-            view = view[os.write(fd, view[:_WRITE_BYTES]) :]
+        written = os.write(fd, segment)
+        if written < len(segment):
+            view = memoryview(segment)[written:]
+            while view:
+                view = view[os.write(fd, view) :]
 
 
 def _end_with_client(tasks_fd: int, busy: threading.Event) -> None:

@@ -15,12 +15,10 @@ from typing import IO, Any
 
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
-from lithops.wire.pickles import size
 from lithops.worker.capture import read_tail
 
 _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 16
 _WRITEV_SEGMENTS = 64
 _BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
 
@@ -69,8 +67,6 @@ class WorkerProcess:
         if not known:
             remember_job(task.job, self._known_jobs)
         segments = task_to_frame(task, with_job=not known)
-        if size(segments) <= _SMALL_BYTES:
-            segments = [b"".join(segments)]
         self._outbox.extend(memoryview(segment) for segment in segments if len(segment))
         self.flush()
 

@@ -1,0 +1,76 @@
+"""What an executor consists of, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lithops.cleaning import Cleaner
+from lithops.clock import Clock
+from lithops.compute.base import ComputeBackend, SupportsDirectResults
+from lithops.config.model import Settings
+from lithops.constants import LITHOPS_TEMP_DIR
+from lithops.invoke.invoker import Invoker
+from lithops.monitor.logs import JobLogs
+from lithops.monitor.monitor import JobMonitor
+from lithops.monitor.sources.storage import StorageSource
+from lithops.prepare.prepare import Preparer
+from lithops.storage.base import StorageBackend
+from lithops.storage.client import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts of one executor. They do not refer to the executor, so that it can be collected."""
+
+    compute: ComputeBackend
+    storage: Storage
+    invoker: Invoker
+    monitor: JobMonitor
+    preparer: Preparer
+    cleaner: Cleaner
+    keep_data: bool
+
+    def shut_down(self) -> None:
+        """Cancel what is running, stop what was started, and remove the executor's data from the storage."""
+        self.monitor.close()
+        self.compute.close()
+        if not self.keep_data:
+            self.cleaner.clean_all()
+
+
+def assemble(
+    executor: Any,
+    settings: Settings,
+    compute: ComputeBackend,
+    storage: StorageBackend,
+    clock: Clock,
+    *,
+    env: Mapping[str, str],
+    threaded: bool,
+) -> Core:
+    """The parts of `executor`. Statuses arrive over the backend's own connection if it has one, else by storage."""
+    bucket = storage.default_bucket()
+    interval_s = settings.lithops.monitoring_interval
+    source = (
+        compute.status_source()
+        if isinstance(compute, SupportsDirectResults)
+        else StorageSource(storage, bucket, interval_s=interval_s, clock=clock)
+    )
+    invoker = Invoker(compute)
+    logs = JobLogs(os.path.join(LITHOPS_TEMP_DIR, "logs"))
+    monitor = JobMonitor(
+        compute, source, storage, bucket, invoker=invoker, logs=logs, clock=clock, threaded=threaded
+    )
+    preparer = Preparer(executor, monitor, settings, compute=compute, storage=storage, bucket=bucket, env=env)
+    return Core(
+        compute,
+        Storage.over(storage, bucket, job_key=executor.executor_id),
+        invoker,
+        monitor,
+        preparer,
+        Cleaner(storage, bucket, executor.executor_id),
+        keep_data=not settings.lithops.data_cleaner,
+    )

@@ -1,0 +1,34 @@
+"""What becomes of the configuration beyond the executor: its logger, its runtimes, and executors inside functions."""
+
+from __future__ import annotations
+
+import json
+
+from lithops.config.logs import setup_lithops_logger
+from lithops.config.model import Settings
+
+
+def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
+    """Set up the `lithops` logger, unless `log_level` or the configuration is None."""
+    section = settings.lithops
+    if log_level is not None and section.log_level is not None:
+        setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
+
+
+def runtime_environment(settings: Settings) -> dict[str, str]:
+    """What is set on the runtime itself, since it may be secret, and never travels with a task."""
+    url = settings.rabbitmq.amqp_url
+    return {"LITHOPS_RABBITMQ_URL": url} if url else {}
+
+
+def nested_environment(settings: Settings) -> dict[str, str]:
+    """Lets executors that functions make find this configuration, secrets left out."""
+    sections = {"lithops", settings.compute_name, settings.storage_name}
+    shown = settings.shown()
+    public = {
+        name: {
+            key: value for key, value in settings.raw[name].items() if shown[name].get(key, value) == value
+        }
+        for name in sorted(sections)
+    }
+    return {"LITHOPS_CONFIG": json.dumps(public)}

@@ -1,0 +1,59 @@
+"""What the futures of one job share, and who settles them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lithops.wire.messages import Blob, StorageRef
+from lithops.wire.pickles import Buffer
+
+if TYPE_CHECKING:
+    from lithops.future import ResponseFuture
+
+
+class FutureOwner(Protocol):
+    """Who settles futures: the monitor of an executor, or that of a process which got them from elsewhere."""
+
+    def read(self, blob: Blob) -> Buffer:
+        """The bytes of a result or an error."""
+        ...
+
+    def cancel(self, job_key: str, indexes: Iterable[int]) -> None:
+        """Stop these calls; returns at once."""
+        ...
+
+    def share(self, future: ResponseFuture) -> None:
+        """The future leaves this process: its status must be found in the storage once it is settled."""
+        ...
+
+    def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        """Block until the event is set, or the time is up."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class JobInfo:
+    """What the futures of one job share."""
+
+    executor_id: str
+    job_id: str
+    job_key: str
+    function_name: str
+    runtime_memory: int
+    storage: StorageRef
+    owner: FutureOwner
+    retries: int = 0
+    give_up_s: float = 0.0
+    """How long a process that got a future from elsewhere waits for it, in seconds."""
+    single: bool = False
+    """`get_result` gives the bare value: the job is one call of `call_async`, or one reducer."""
+    intermediate: bool = False
+    """The job's results are for a reducer: `get_result` leaves them out."""
+    stats: dict[str, float] = field(default_factory=dict)
+    """What the client measured of the job: see `ResponseFuture.stats`."""
+    executor: Any = None
+    """Keeps the executor alive while somebody holds one of its futures."""
+    lock: threading.Lock = field(default_factory=threading.Lock)

@@ -1,0 +1,355 @@
+"""Journeys through a simulated cloud that a seed chooses, and what must hold at the end of each."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lithops.exceptions import CallCancelled, CallError, CallTimeout, StorageUnavailable, WorkerLost
+from lithops.executors import FunctionExecutor
+from lithops.future import ResponseFuture
+from lithops.testing.simulation import Delivery, Faults, Outages, SimulatedCloud
+from lithops.wire.keys import executor_prefix
+from lithops.wire.messages import Phase
+
+RETRIES = 60
+"""So many that no call is ever given up for what its cloud did."""
+INTERVAL_S = 1.0
+
+
+# ---------------------------------------------------------------- what runs in the cloud
+
+
+def triple(number: int) -> int:
+    return 3 * number + 1
+
+
+def bulky(number: int) -> bytes:
+    """A result that does not fit into a message."""
+    return bytes([number]) * 5_000
+
+
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+def picky(number: int) -> int:
+    if number % 5 == 2:
+        raise ValueError(number, "x" * 500)
+    return -number
+
+
+# ---------------------------------------------------------------- one journey
+
+
+@dataclass(slots=True)
+class _Settled:
+    """When a future was settled."""
+
+    at: float
+    deliveries_before: int
+
+
+class Journey:
+    """One seed's cloud and client, and what they went through."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(f"journey {seed}")
+        chance = self.random
+        self.connected = chance.random() < 0.5
+        self.max_activations = chance.randint(1, 6)
+        self.cloud = SimulatedCloud(
+            seed,
+            faults=_faults(chance),
+            client_outages=_outages(chance),
+            worker_outages=_outages(chance),
+            connected=self.connected,
+            max_activations=self.max_activations,
+            inline_bytes=chance.choice([300, 100_000]),
+            startup_s=10.0,
+        )
+        self.executor: FunctionExecutor = self.cloud.executor(
+            monitoring_interval=INTERVAL_S, execution_timeout=20
+        )
+        self.count = chance.randint(1, 20)
+        self.options: dict[str, Any] = {
+            "chunksize": chance.choice([None, 1, 2, 4]),
+            "backoff": chance.choice([0.0, 0.0, 0.5]),
+        }
+        self.max_concurrency = chance.choice([None, None, 1, 3])
+        self.is_cancelled = False
+        self._settled: dict[ResponseFuture, _Settled] = {}
+        self._told: Counter[ResponseFuture] = Counter()
+
+    def watch(self, futures: Iterable[ResponseFuture]) -> None:
+        """Count how often each of these futures is settled."""
+        for future in futures:
+            self._told[future] += 0
+            future.add_done_callback(self._note_settled)
+
+    def _note_settled(self, future: ResponseFuture) -> None:
+        history = self.cloud.history
+        self._told[future] += 1
+        self._settled[future] = _Settled(self.cloud.clock.now(), len(history.deliveries))
+        status = future.settled_status()
+        assert status is not None
+        failure = "" if status.failure is None else status.failure.kind.value
+        history.note(f"settled {history.name(future.job_key)} {future.index} {status.phase.value} {failure}")
+
+    # ------------------------------------------------------------ what must hold
+
+    def finish(self) -> None:
+        """Let everything come to its end, and check what holds for every journey."""
+        self.cloud.run_out()
+        executor, history = self.executor, self.cloud.history
+        assert all(future.done for future in executor.futures), "a future was never settled"
+        assert set(self._told) == set(executor.futures)
+        assert set(self._told.values()) <= {1}, f"told more than once, or never: {self._told}"
+        monitor, invoker = executor.job_monitor, executor.invoker
+        assert not monitor._unsettled
+        assert not monitor._tracker._tasks, "a task stayed in the tracker"
+        assert not monitor._tracker._jobs
+        assert not invoker._queues
+        assert invoker._slots.free == self.max_activations, "a slot stayed taken"
+        assert history.peak_activations <= self.max_activations
+        for future, settled in self._settled.items():
+            late = [
+                each
+                for each in history.deliveries[settled.deliveries_before :]
+                if (each.job_key, each.index) == (future.job_key, future.index)
+            ]
+            assert not late, f"{future} was sent again after it was settled: {late}"
+
+    def close(self) -> None:
+        """Nothing of the journey stays in the storage."""
+        self.executor.close()
+        left = list(self.cloud.storage.list("lithops-data", executor_prefix(self.executor.executor_id)))
+        assert not left, f"objects stayed in the storage: {left}"
+
+    def judge(self, future: ResponseFuture, function: Callable[[int], Any], number: int) -> None:
+        """The call ended with its own value, or with an error that what happened to it explains."""
+        deliveries = self.cloud.history.of(future.job_key, future.index)
+        at = self._settled[future].at
+        reported = [each for each in deliveries if each.reported_at is not None and each.reported_at <= at]
+        error = CallCancelled("") if future.cancelled() else future.exception()
+        expected, expected_error = _outcome(function, number)
+        if error is None:
+            assert expected_error is None
+            assert future.result() == expected
+            assert any(each.phase is Phase.RETURNED for each in reported), "a value from nowhere"
+        elif isinstance(error, CallCancelled):
+            assert self.is_cancelled, "nobody has cancelled this call"
+        elif isinstance(error, CallTimeout):
+            last = deliveries[-1]
+            assert last.deadline <= at, f"too early: {last}"
+            assert not self._heard_before(deliveries, last, last.deadline), "it had reported in time"
+        elif isinstance(error, WorkerLost):
+            assert self._is_death_explained(str(error), deliveries, at), f"nothing explains {error}"
+        elif isinstance(error, StorageUnavailable):
+            assert any(each.is_refused for each in reported), "the storage refused nothing"
+        else:
+            assert expected_error is not None
+            assert type(error) is type(expected_error)
+            assert error.args == expected_error.args
+            assert any(each.phase is Phase.RAISED for each in reported), "an error from nowhere"
+
+    def _is_death_explained(self, message: str, deliveries: list[Delivery], at: float) -> bool:
+        if "could not be sent" in message:
+            return self.cloud.faults.unsendable > 0
+        dead = [each for each in deliveries if each.told_dead_at is not None and each.told_dead_at <= at]
+        return any(
+            not self._heard_before(deliveries, each, each.told_dead_at) for each in dead if each.told_dead_at
+        )
+
+    def _heard_before(self, deliveries: list[Delivery], one: Delivery, moment: float) -> bool:
+        """Whether the client must have heard of this delivery's call before `moment`."""
+        lag_s = 0.0 if self.connected else INTERVAL_S + self.cloud.client_outages.total_s
+        return any(
+            each.reported_at is not None and each.reported_at + lag_s < moment
+            for each in deliveries
+            if each.task_id == one.task_id and each.phase is not Phase.DECLINED
+        )
+
+
+def _outcome(function: Callable[[int], Any], number: int) -> tuple[Any, Exception | None]:
+    try:
+        return function(number), None
+    except ValueError as error:
+        return None, error
+
+
+def _faults(chance: random.Random) -> Faults:
+    level = chance.choice([0.0, 0.4, 1.0])
+
+    def up_to(most: float) -> float:
+        return most * level * chance.random() if chance.random() < 0.7 else 0.0
+
+    return Faults(
+        throttled=up_to(0.5),
+        unsendable=up_to(0.1),
+        delivered_twice=up_to(0.3),
+        declined=up_to(0.3),
+        told_twice=up_to(0.5),
+        killed_before=up_to(0.1),
+        killed_during=up_to(0.1),
+        killed_after=up_to(0.2),
+        vanished=up_to(0.05),
+        slow=up_to(0.2),
+        refused=up_to(0.1),
+        latency_s=(0.001, chance.choice([0.01, 1.0, 5.0])),
+    )
+
+
+def _outages(chance: random.Random) -> Outages:
+    starts = [chance.uniform(0, 40) for _ in range(chance.choice([0, 0, 1, 3]))]
+    return Outages([(start, start + chance.uniform(0.1, 12)) for start in starts])
+
+
+# ---------------------------------------------------------------- kinds of journeys
+
+
+def map_with_retries(journey: Journey) -> None:
+    function = journey.random.choice([triple, bulky])
+    numbers = range(journey.count)
+    futures = journey.executor.map(
+        function, numbers, retries=RETRIES, max_concurrency=journey.max_concurrency, **journey.options
+    )
+    journey.watch(futures)
+    journey.executor.wait(show_progressbar=False)
+    journey.finish()
+    assert journey.executor.get_result() == [function(number) for number in numbers]
+    if journey.max_concurrency is not None:
+        assert journey.cloud.history.peak_calls[futures[0].job_key] <= journey.max_concurrency
+
+
+def map_without_retries(journey: Journey) -> None:
+    function = journey.random.choice([triple, bulky, picky])
+    retries = journey.random.choice([0, 0, 1, 2])
+    futures = journey.executor.map(function, range(journey.count), retries=retries, **journey.options)
+    journey.watch(futures)
+    journey.executor.wait(throw_except=False, show_progressbar=False)
+    journey.finish()
+    for number, future in enumerate(futures):
+        journey.judge(future, function, number)
+        attempts = [each.attempt for each in journey.cloud.history.of(future.job_key, future.index)]
+        assert max(attempts, default=0) <= retries
+
+
+def errors_that_are_not_retried(journey: Journey) -> None:
+    futures = journey.executor.map(
+        picky,
+        range(journey.count),
+        retries=RETRIES,
+        retry_on=(CallError, StorageUnavailable),
+        **journey.options,
+    )
+    journey.watch(futures)
+    journey.executor.wait(throw_except=False, show_progressbar=False)
+    journey.finish()
+    for number, future in enumerate(futures):
+        journey.judge(future, picky, number)
+        assert future.success or isinstance(future.exception(), ValueError)
+
+
+def map_reduce(journey: Journey) -> None:
+    numbers = range(journey.count)
+    futures = journey.executor.map_reduce(triple, numbers, total, retries=RETRIES, **journey.options)
+    journey.watch(futures)
+    journey.executor.wait(show_progressbar=False)
+    journey.finish()
+    assert journey.executor.get_result() == sum(map(triple, numbers))
+
+
+def chain(journey: Journey) -> None:
+    numbers = range(journey.count)
+    first = journey.executor.map(triple, numbers, retries=RETRIES, **journey.options)
+    second = first.map(triple, retries=RETRIES)
+    third = second.map(bulky if journey.count < 10 else triple, retries=RETRIES, **journey.options)
+    for futures in (first, second, third):
+        journey.watch(futures)
+    journey.executor.wait(third, show_progressbar=False)
+    journey.finish()
+    last = bulky if journey.count < 10 else triple
+    assert third.get_result() == [last(triple(triple(number))) for number in numbers]
+
+
+def chain_without_retries(journey: Journey) -> None:
+    first = journey.executor.map(picky, range(journey.count), **journey.options)
+    second = journey.executor.map(triple, first, retries=RETRIES)
+    journey.watch(first)
+    journey.watch(second)
+    journey.executor.wait(throw_except=False, show_progressbar=False)
+    journey.finish()
+    for number, (before, after) in enumerate(zip(first, second, strict=True)):
+        journey.judge(before, picky, number)
+        assert after.success == before.success
+        if after.success:
+            assert after.result() == triple(picky(number))
+        else:
+            assert type(after.exception()) is type(before.exception())
+
+
+def cancel_midway(journey: Journey) -> None:
+    executor, chance = journey.executor, journey.random
+    retries = chance.choice([0, RETRIES])
+    futures = executor.map(triple, range(journey.count), retries=retries, **journey.options)
+    journey.watch(futures)
+    executor.wait(throw_except=False, return_when=chance.randint(0, 99), show_progressbar=False)
+    journey.cloud.clock.sleep(chance.choice([0.001, 0.5, 3.0]))
+    journey.is_cancelled = True
+    if chance.random() < 0.5:
+        executor.cancel()
+        assert all(future.done for future in futures)
+    else:
+        for future in futures[::2]:
+            future.cancel()
+            assert future.done
+    executor.wait(throw_except=False, show_progressbar=False)
+    journey.finish()
+    for number, future in enumerate(futures):
+        journey.judge(future, triple, number)
+
+
+def many_jobs(journey: Journey) -> None:
+    executor, count = journey.executor, max(1, journey.count // 3)
+    calls = [executor.call_async(triple, number, retries=RETRIES) for number in range(count)]
+    mapped = executor.map(bulky, range(count), retries=RETRIES, **journey.options)
+    journey.watch([*calls, *mapped])
+    executor.wait(calls, show_progressbar=False)
+    late = executor.map(triple, range(count), retries=RETRIES, max_concurrency=2)
+    journey.watch(late)
+    executor.wait(show_progressbar=False)
+    journey.finish()
+    assert [call.result() for call in calls] == [triple(number) for number in range(count)]
+    assert mapped.get_result() == [bulky(number) for number in range(count)]
+    assert late.get_result() == [triple(number) for number in range(count)]
+    assert journey.cloud.history.peak_calls[late[0].job_key] <= 2
+
+
+KINDS: tuple[Callable[[Journey], None], ...] = (
+    map_with_retries,
+    map_without_retries,
+    errors_that_are_not_retried,
+    map_reduce,
+    chain,
+    chain_without_retries,
+    cancel_midway,
+    many_jobs,
+)
+
+
+def travel(seed: int) -> SimulatedCloud:
+    """Make the journey of this seed; one that fails tells its seed, its kind and everything that happened."""
+    journey = Journey(seed)
+    kind = KINDS[seed % len(KINDS)]
+    try:
+        kind(journey)
+        journey.close()
+    except Exception as error:
+        story = f"seed {seed}, {kind.__name__}, {journey.cloud.faults}:\n{journey.cloud.history}"
+        raise AssertionError(f"{type(error).__name__}: {error}\n{story}") from error
+    return journey.cloud
