@@ -6,8 +6,11 @@ The colours are those of Okabe and Ito, which colour-blind readers can tell apar
 from __future__ import annotations
 
 import os
+import statistics
 import time
+from bisect import bisect
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lithops.exceptions import ConfigError, InvalidCall
@@ -22,7 +25,13 @@ _FOLDER = "plots"
 _DOTS_PER_INCH = 150
 _GREY, _ORANGE, _BLUE, _GREEN, _RED = "#bbbbbb", "#e69f00", "#0072b2", "#009e73", "#d55e00"
 _WIDEST_LINE_PT, _THINNEST_LINE_PT = 8.0, 0.4
+_SLICES = 200
+"""Into so many the time is divided: the mean in each can be read, every single change could not."""
 _MOST_BINS = 40
+_CLOCK_S = 1e-7
+"""What is shorter than this the clocks do not tell."""
+_WIDE_SPREAD = 50
+"""If the longest function took so many times the median, durations are drawn on a logarithmic scale."""
 
 
 class Span(NamedTuple):
@@ -30,8 +39,8 @@ class Span(NamedTuple):
 
     sent: float
     done: float
-    worker: tuple[float, float, float, float] | None
-    """The start of the worker's part, the start and the end of the function, the end of the worker's part.
+    worker: tuple[float, float, float] | None
+    """The worker's start with this call, and the start and the end of the function.
     None where the worker did not live to report."""
     failed: bool
 
@@ -85,7 +94,7 @@ def draw_timeline(figure: Figure, spans: Sequence[Span]) -> None:
         if span.worker is None:
             failed.append((row, span.sent, span.done))
             continue
-        worker_start, function_start, function_end, _ = span.worker
+        worker_start, function_start, function_end = span.worker
         waiting.append((row, span.sent, worker_start))
         ready.append((row, worker_start, function_start))
         (failed if span.failed else running).append((row, function_start, function_end))
@@ -105,34 +114,60 @@ def draw_timeline(figure: Figure, spans: Sequence[Span]) -> None:
 
 
 def draw_histogram(figure: Figure, spans: Sequence[Span]) -> None:
-    """How many functions ran at each moment, and how long they took."""
+    """How many functions ran as time went by, and how long they took."""
     over_time, durations = figure.subplots(1, 2, width_ratios=(3, 2))
     figure.suptitle(_title(spans))
-    run = [span.worker[1:3] for span in spans if span.worker is not None]
-    moments, counts = running_counts(run)
-    over_time.fill_between(moments, counts, step="post", color=_BLUE, alpha=0.25, linewidth=0)
-    over_time.step(moments, counts, where="post", color=_BLUE, linewidth=1)
+    run = [span.worker[1:] for span in spans if span.worker is not None]
+    edges, means = running_means(run, max(span.done for span in spans), _SLICES)
+    over_time.stairs(means, edges, fill=True, color=_BLUE)
     over_time.set(title="functions running", xlabel="seconds since the job was made", ylabel="functions")
     over_time.set_xlim(left=0)
     over_time.set_ylim(bottom=0)
-    durations.hist([end - start for start, end in run], bins=min(_MOST_BINS, max(1, len(run))), color=_BLUE)
+    if run:
+        took_s = [max(end - start, _CLOCK_S) for start, end in run]
+        wide = max(took_s) > _WIDE_SPREAD * statistics.median(took_s)
+        durations.set_xscale("log" if wide else "linear")
+        durations.hist(took_s, bins=bin_edges(took_s, logarithmic=wide), color=_BLUE)
     durations.set(title="how long functions took", xlabel="seconds", ylabel="functions")
     for axes in (over_time, durations):
         _tidy(axes)
 
 
-def running_counts(intervals: Sequence[tuple[float, float]]) -> tuple[list[float], list[int]]:
-    """The moments at which an interval starts or ends, and how many are open from each of them on."""
-    changes: dict[float, int] = {}
-    for start, end in intervals:
-        changes[start] = changes.get(start, 0) + 1
-        changes[end] = changes.get(end, 0) - 1
-    moments, counts, count = [0.0], [0], 0
-    for moment in sorted(changes):
-        count += changes[moment]
-        moments.append(moment)
-        counts.append(count)
-    return moments, counts
+def running_means(
+    intervals: Sequence[tuple[float, float]], end: float, slices: int
+) -> tuple[list[float], list[float]]:
+    """The edges of equal slices of time from 0 to `end`, and how many intervals are open in each on average."""
+    opened, closed = (
+        _elapsed_since([start for start, _ in intervals]),
+        _elapsed_since([end for _, end in intervals]),
+    )
+    edges = [end * number / slices for number in range(slices + 1)]
+    areas = [opened(edge) - closed(edge) for edge in edges]
+    width = max(end / slices, 1e-9)
+    return edges, [(after - before) / width for before, after in pairwise(areas)]
+
+
+def bin_edges(durations_s: Sequence[float], *, logarithmic: bool) -> list[float]:
+    """Edges of bins from nothing to the longest, or from the shortest in equal ratios."""
+    count = min(_MOST_BINS, len(durations_s))
+    shortest, longest = min(durations_s), max(durations_s)
+    if not logarithmic:
+        return [longest * number / count for number in range(count + 1)]
+    # The outer edges as they are: a power could miss the durations that lie on them.
+    ratio = (longest / shortest) ** (1 / count)
+    return [shortest, *(shortest * ratio**number for number in range(1, count)), longest]
+
+
+def _elapsed_since(moments: Sequence[float]) -> Callable[[float], float]:
+    """A function of time: the sum, over all moments before it, of the time since."""
+    ordered = sorted(moments)
+    sums = [0.0, *accumulate(ordered)]
+
+    def elapsed(now: float) -> float:
+        count = bisect(ordered, now)
+        return count * now - sums[count]
+
+    return elapsed
 
 
 def _span(stats: dict[str, Any], failed: bool, start: float) -> Span:
@@ -144,7 +179,6 @@ def _span(stats: dict[str, Any], failed: bool, start: float) -> Span:
         stats["worker_start_tstamp"] - start,
         stats["worker_func_start_tstamp"] - start,
         stats["worker_func_end_tstamp"] - start,
-        stats["worker_end_tstamp"] - start,
     )
     return Span(sent, done, worker, failed)
 
@@ -160,8 +194,10 @@ def _title(spans: Sequence[Span]) -> str:
 
 
 def _tidy(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.spines[["top", "right"]].set_visible(False)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -173,7 +209,6 @@ def _save(
     path: str,
 ) -> str:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -182,5 +217,5 @@ def _save(
     # Not pyplot: it keeps figures for the whole program, and looks for a display.
     figure = Figure(figsize=figsize, dpi=_DOTS_PER_INCH, layout="constrained")
     picture(figure, spans)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path)
     return path

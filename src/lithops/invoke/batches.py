@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-_TARGET_S = 0.01
+_TARGET_S = 0.02
 """A task of short calls should keep its worker busy for about this long."""
 _OVERHEAD_S = 1e-5
 """What a call costs its worker beside the function."""
 _GROWTH = 8
-_LARGEST = 1000
+_LARGEST = 2000
 
 
 class FixedBatches:

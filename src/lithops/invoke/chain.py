@@ -5,13 +5,15 @@ The results do not pass through the user's program: the worker gets them as they
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-from lithops.exceptions import InvalidCall
+from lithops.exceptions import InvalidCall, StorageError
 from lithops.future import ResponseFuture
 from lithops.monitor.monitor import JobMonitor
+from lithops.wire.failures import failure_of
 from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, StoredBlob
 
 
@@ -65,10 +67,18 @@ class _Waiting:
             future.add_done_callback(self._ended)
 
     def _ended(self, future: ResponseFuture) -> None:
+        try:
+            self._take_in(future)
+        except StorageError as error:
+            # An input that cannot be read is this call's failure: it would wait for ever otherwise.
+            failure = failure_of(error, pickle.dumps)
+            self._monitor.fail(self._job_key, self._index, failure)
+
+    def _take_in(self, future: ResponseFuture) -> None:
         status = future.settled_status()
         assert status is not None
         if status.failure is not None:
-            self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future))
+            self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future, self._monitor))
             return
         with self._lock:
             self._missing -= 1
@@ -88,11 +98,11 @@ def _result_of(future: ResponseFuture, monitor: JobMonitor) -> Blob:
     return status.result
 
 
-def _inherited(failure: Failure, future: ResponseFuture) -> Failure:
+def _inherited(failure: Failure, future: ResponseFuture, monitor: JobMonitor) -> Failure:
     """The failure of an input as that of the call which needs it."""
     if failure.kind is FailureKind.RAISED:
         exception = failure.exception
-        if isinstance(exception, StoredBlob):
+        if isinstance(exception, StoredBlob) and future.job.owner is not monitor:
             exception = InlineBlob(bytes(future.job.owner.read(exception)))
         return Failure(failure.kind, failure.type_name, failure.message, failure.traceback, exception)
     message = f"its input, call {future.call_id} of job {future.job_key}, failed: {failure.message}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 
 from lithops.wire.ids import call_id
 from lithops.wire.messages import CallStatus
@@ -18,16 +19,19 @@ class JobLogs:
         self._folder = folder
         self._failed = False
 
-    def write(self, status: CallStatus, function_name: str) -> None:
-        """Keep what a call printed. A disk that is full is worth a warning, not the call."""
-        try:
-            os.makedirs(self._folder, exist_ok=True)
-            with open(os.path.join(self._folder, f"{status.job_key}.log"), "a", encoding="utf-8") as file:
-                end = "" if status.logs.endswith("\n") else "\n"
-                file.write(
-                    f"--- {call_id(status.index)} {function_name} {status.phase.value}\n{status.logs}{end}"
-                )
-        except OSError as error:
-            if not self._failed:
-                logger.warning("what calls print is not kept, because of %s; `fut.logs` has it", error)
-            self._failed = True
+    def write(self, statuses: Iterable[CallStatus]) -> None:
+        """Keep what these calls printed. A disk that is full is worth a warning, not a call."""
+        texts: dict[str, list[str]] = {}
+        for status in statuses:
+            end = "" if status.logs.endswith("\n") else "\n"
+            header = f"--- {call_id(status.index)} {status.phase.value}\n"
+            texts.setdefault(status.job_key, []).append(f"{header}{status.logs}{end}")
+        for job_key, parts in texts.items():
+            try:
+                os.makedirs(self._folder, exist_ok=True)
+                with open(os.path.join(self._folder, f"{job_key}.log"), "a", encoding="utf-8") as file:
+                    file.write("".join(parts))
+            except OSError as error:
+                if not self._failed:
+                    logger.warning("what calls print is not kept, because of %s; `fut.logs` has it", error)
+                self._failed = True

@@ -278,31 +278,29 @@ class JobMonitor:
     # ------------------------------------------------------------ what follows
 
     def _apply(self, outcome: Outcome) -> None:
-        stamp = time.time()
         for status in outcome.started:
             self._unsettled[status.job_key][status.index].mark_started()
         for status in outcome.settled:
-            self._settle(status, stamp)
+            self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
         for task_id in outcome.finished_tasks:
             self._invoker.finished(task_id)
-        now = self._clock.now() if outcome.resend else 0.0
+        now = self._clock.now() if outcome.resend or outcome.finished_tasks else 0.0
         for again in outcome.resend:
             self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
+        if outcome.finished_tasks:
+            self._send(now)  # first of all: while futures are settled here, workers are busy again
+        if outcome.settled:
+            self._settle(outcome.settled)
 
-    def _settle(self, status: CallStatus, stamp: float) -> None:
-        key = status.job_key
-        busy_s = 0.0
-        if status.stats:
-            started, ended = _START_AND_END.unpack_from(status.stats, _START_AND_END_OFFSET)
-            busy_s = ended - started
-        self._invoker.settled(key, status.index, status.task_id, busy_s)
-        futures = self._unsettled[key]
-        future = futures.pop(status.index)
-        if status.logs:
-            self._logs.write(status, future.function_name)
-        if not futures:
-            self._finish(key)
-        future.settle(status, stamp)
+    def _settle(self, statuses: list[CallStatus]) -> None:
+        stamp = time.time()
+        self._logs.write([status for status in statuses if status.logs])
+        for status in statuses:
+            futures = self._unsettled[status.job_key]
+            future = futures.pop(status.index)
+            if not futures:
+                self._finish(status.job_key)
+            future.settle(status, stamp)
 
     def _finish(self, job_key: str) -> None:
         del self._unsettled[job_key]
@@ -319,3 +317,11 @@ class JobMonitor:
         final = replace(status, attempt=future.job.retries)
         key = status_key(final.job_key, final.index, final.attempt)
         self._storage.put(self._bucket, key, statuses_to_text([final]))
+
+
+def _busy_s(status: CallStatus) -> float:
+    """Seconds of its worker that the call took; 0 where the worker did not live to tell."""
+    if not status.stats:
+        return 0.0
+    started, ended = _START_AND_END.unpack_from(status.stats, _START_AND_END_OFFSET)
+    return float(ended - started)

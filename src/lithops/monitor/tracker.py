@@ -14,10 +14,13 @@ activations. It gives an `Outcome`: calls that are settled, calls to send again,
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class JobTracker:
         outcome = Outcome()
         for status in statuses:
             self._hear(status, outcome)
+        # One status may ask for a call again and a later one settle it, where an activation was delivered twice.
+        outcome.resend = [
+            again for again in outcome.resend if not self.is_settled(again.job_key, again.index)
+        ]
         return outcome
 
     def expire(self, now: float) -> Outcome:
@@ -186,7 +193,7 @@ class JobTracker:
             if not held:
                 return  # told twice: it has been sent again already
             outcome.resend.append(Resend(status.job_key, status.index, current, failed=False))
-        elif current < job.policy.retries and job.policy.applies(status):
+        elif _is_retried(job.policy, current, status):
             job.attempts[status.index] = current + 1
             outcome.resend.append(Resend(status.job_key, status.index, current + 1, failed=True))
         else:
@@ -219,3 +226,17 @@ class JobTracker:
                 task.job_key, index, phase, task_id, attempt, task.activation_id, failure=failure
             )
             self._hear(status, outcome)
+
+
+def _is_retried(policy: RetryPolicy, attempt: int, status: CallStatus) -> bool:
+    """Whether a failure of this attempt is followed by another."""
+    if attempt >= policy.retries:
+        return False
+    try:
+        return policy.applies(status)
+    except Exception:
+        # What a user's `retry_on` raises must not stop the calls of others.
+        logger.exception(
+            "call %d of job %s failed, and so did retry_on: it is not retried", status.index, status.job_key
+        )
+        return False

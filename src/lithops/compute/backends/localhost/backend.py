@@ -62,7 +62,7 @@ class LocalhostCompute:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._owner_pid = os.getpid()
         self._ready_statuses: list[CallStatus] = []
-        self._streaming = False
+        self._rest_until = 0.0
 
     # ------------------------------------------------------------ runtimes
 
@@ -104,8 +104,7 @@ class LocalhostCompute:
 
     def receive(self, timeout_s: float) -> Sequence[CallStatus]:
         """Statuses that arrived, and those of calls whose process died or whose time is up."""
-        if self._streaming:
-            time.sleep(_COALESCE_S)
+        self._rest()
         wait_s = 0.0 if self._ready_statuses else min(timeout_s, self._next_check_s())
         for key, events in self._selector.select(max(0.0, wait_s)):
             if key.fd == self._wake_read:
@@ -118,8 +117,14 @@ class LocalhostCompute:
                 self._watch(key.data)
         self._check_running(time.monotonic())
         statuses, self._ready_statuses = self._ready_statuses, []
-        self._streaming = len(statuses) >= _COALESCE_FROM
+        self._rest_until = time.monotonic() + _COALESCE_S if len(statuses) >= _COALESCE_FROM else 0.0
         return statuses
+
+    def _rest(self) -> None:
+        """While statuses pour in, let a few gather: unless handling the last ones has taken as long already."""
+        left_s = self._rest_until - time.monotonic() if self._rest_until else 0.0
+        if left_s > 0:
+            time.sleep(left_s)
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
