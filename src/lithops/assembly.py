@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lithops import constants
 from lithops.cleaning import Cleaner
 from lithops.clock import Clock
 from lithops.compute.base import ComputeBackend, SupportsDirectResults
 from lithops.config.model import Settings
-from lithops.constants import LITHOPS_TEMP_DIR
 from lithops.invoke.invoker import Invoker
 from lithops.monitor.logs import JobLogs
 from lithops.monitor.monitor import JobMonitor
@@ -60,7 +60,7 @@ def assemble(
         else StorageSource(storage, bucket, interval_s=interval_s, clock=clock)
     )
     invoker = Invoker(compute)
-    logs = JobLogs(os.path.join(LITHOPS_TEMP_DIR, "logs"))
+    logs = JobLogs(os.path.join(constants.LITHOPS_TEMP_DIR, "logs"))
     monitor = JobMonitor(
         compute, source, storage, bucket, invoker=invoker, logs=logs, clock=clock, threaded=threaded
     )

@@ -25,10 +25,11 @@ class Cleaner:
         self._owner_pid = os.getpid()
 
     def clean(self, job_keys: Iterable[str], *, cloudobjects: bool, functions: bool) -> None:
-        """Remove the objects of these jobs; all cloud objects and functions of the bucket's users only if asked."""
-        prefixes = [job_prefix(key) for key in sorted(job_keys)]
+        """Remove the objects of these jobs; cloud objects, and functions of all the bucket's users, only if asked."""
+        keys = sorted(job_keys)
+        prefixes = [job_prefix(key) for key in keys]
         if cloudobjects:
-            prefixes.append(cloudobject_key(self._executor_id, ""))
+            prefixes += [cloudobject_key(owner, "") for owner in (self._executor_id, *keys)]
         if functions:
             prefixes.append(FUNCTIONS_PREFIX)
         for prefix in prefixes:

@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -78,7 +79,7 @@ class FunctionExecutor:
             settings.compute_name, settings.compute, environment=runtime_environment(settings)
         )
         store = storage_registry.create(settings.storage_name, settings.storage)
-        explicit = config is not None or any((mode, backend, storage, monitoring, kwargs))
+        explicit = config is not None or any((config_file, mode, backend, storage, monitoring, kwargs))
         self._assemble(
             settings, compute, store, SystemClock(), env=nested_environment(settings) if explicit else {}
         )
@@ -110,6 +111,7 @@ class FunctionExecutor:
         self.backend = settings.compute_name
         self.mode = settings.lithops.mode
         self.futures: list[ResponseFuture] = []
+        self._detaching = threading.Lock()
         core = assemble(self, settings, compute, storage, clock, env=env, threaded=threaded)
         self.compute_handler = compute
         self.storage = core.storage
@@ -150,6 +152,7 @@ class FunctionExecutor:
             extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
             exclude_modules=exclude_modules, retries=retries, retry_on=retry_on, backoff=backoff,
         )  # fmt: skip
+        self.job_monitor.check_open()
         job, _ = self._preparer.calls("A", Binder(func), [data], DataOptions(), options)
         if len(job.futures) != 1:
             raise InvalidCall(f"{data!r} names {len(job.futures)} objects, which are as many calls: use map")
@@ -178,8 +181,8 @@ class FunctionExecutor:
         data = DataOptions(
             obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
         )
-        futures, _ = self._map(map_function, map_iterdata, extra_args, data, options)
-        return futures
+        job, inputs, _ = self._prepare_map(map_function, map_iterdata, extra_args, data, options)
+        return FuturesList(self._submit(job, inputs), executor=self)
 
     def map_reduce(
         self, map_function: Callable[..., Any], map_iterdata: Any, reduce_function: Callable[..., Any],
@@ -210,15 +213,15 @@ class FunctionExecutor:
         )
         reducer = Binder(reduce_function, extra_args=extra_args_reduce)
         reducer.bind([])
-        mapped, sources = self._map(map_function, map_iterdata, extra_args, data, options, intermediate=True)
-        groups = group_by_source(mapped, sources) if obj_reduce_by_key else [list(mapped)]
-        job = self._preparer.collecting(
+        mapping, inputs, sources = self._prepare_map(map_function, map_iterdata, extra_args, data, options)
+        mapping.info.intermediate = True
+        groups = group_by_source(mapping.futures, sources) if obj_reduce_by_key else [mapping.futures]
+        reducing = self._preparer.collecting(
             reducer, extra_args_reduce, len(groups), replace(options, runtime_memory=reduce_runtime_memory)
         )
-        job.info.single = not obj_reduce_by_key
-        reduced = self._submit(job)
-        follow(self.job_monitor, job.spec.job_key, groups)
-        return FuturesList([*mapped, *reduced], executor=self)
+        reducing.info.single = not obj_reduce_by_key
+        mapped = self._submit(mapping, inputs)
+        return FuturesList([*mapped, *self._submit(reducing, groups)], executor=self)
 
     def imap(
         self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
@@ -319,28 +322,25 @@ class FunctionExecutor:
 
     # ------------------------------------------------------------ how
 
-    def _map(
-        self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions,
-        *, intermediate: bool = False,
-    ) -> tuple[FuturesList, list[int]]:  # fmt: skip
+    def _prepare_map(
+        self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions
+    ) -> tuple[Job, list[list[ResponseFuture]], list[int]]:  # fmt: skip
+        """The job of a map; the futures that each of its calls waits for, if any; and the number of each one's object."""
+        self.job_monitor.check_open()
         binder = Binder(function, extra_args=extra_args)
         inputs = as_futures(iterdata)
-        sources: list[int] = []
         if inputs:
             job = self._preparer.following("M", binder, extra_args, len(inputs), options)
-        else:
-            job, sources = self._preparer.calls("M", binder, elements(iterdata), data, options)
-        job.info.intermediate = intermediate
-        futures = FuturesList(self._submit(job), executor=self)
-        if inputs:
-            follow(self.job_monitor, job.spec.job_key, [[future] for future in inputs])
-        return futures, sources
+            return job, [[future] for future in inputs], []
+        job, sources = self._preparer.calls("M", binder, elements(iterdata), data, options)
+        return job, [], sources
 
-    def _submit(self, job: Job) -> list[ResponseFuture]:
+    def _submit(self, job: Job, inputs: Sequence[Sequence[ResponseFuture]] = ()) -> list[ResponseFuture]:
         logger.info("%s: %s, %d calls", job.spec.job_key, job.info.function_name, len(job.futures))
-        self.futures.extend(job.futures)
         if job.futures:
             self.job_monitor.submit(job)
+            follow(self.job_monitor, job.spec.job_key, inputs)
+        self.futures.extend(job.futures)
         return job.futures
 
     def _unread(self) -> list[ResponseFuture]:
@@ -349,7 +349,10 @@ class FunctionExecutor:
     def _detached(self, func: Callable[..., Any], part: list[Any], options: dict[str, Any]) -> FuturesList:
         """A map that an iterator reads: its futures are not among those that `get_result` waits for."""
         futures = self.map(func, part, **options)
-        del self.futures[-len(futures) :]
+        with self._detaching:
+            # Near the end, but perhaps not last: other threads make calls as well.
+            start = next(at for at in reversed(range(len(self.futures))) if self.futures[at] is futures[0])
+            del self.futures[start : start + len(futures)]
         return futures
 
 

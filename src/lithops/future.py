@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-from lithops.exceptions import CallCancelled
+from lithops.exceptions import CallCancelled, NotSerializable
 from lithops.job_info import JobInfo
 from lithops.wire.failures import error_of
 from lithops.wire.ids import call_id
@@ -182,9 +182,11 @@ class ResponseFuture:
     # ------------------------------------------------------------ what its owner tells
 
     def mark_sent(self, now: float) -> None:
+        """The call has been handed to the backend, at this time of the Unix epoch."""
         self._sent_at = now
 
     def mark_started(self) -> None:
+        """The function is known to run."""
         self._phase = Phase.STARTED
 
     def settle(self, status: CallStatus, now: float) -> None:
@@ -202,8 +204,11 @@ class ResponseFuture:
     def _tell(self, watcher: Callable[[ResponseFuture], None]) -> None:
         try:
             watcher(self)
-        except Exception:
-            # As in the standard library: a callback's error is its own, and must not stop the others.
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
+            # As in the standard library: a callback's error is its own, and must not stop the others. That goes for
+            # SystemExit too, which `result` raises in a callback if the call has: it would end the monitor's thread.
             logger.exception("a callback of %r failed", self)
 
     # ------------------------------------------------------------ what its holder asks
@@ -225,9 +230,11 @@ class ResponseFuture:
                 self._watchers.remove(callback)
 
     def cancel(self) -> bool:
-        """Stop the call; True if it ends as cancelled, False if it had ended before."""
+        """Stop the call; True if it ends as cancelled, False if it had ended before. Callbacks get True at once."""
         if self._status is None:
             self.job.owner.cancel(self.job.job_key, [self.index])
+            if self.job.owner.settles_here():
+                return True
             self._await_status(None)
         return self.cancelled()
 
@@ -260,8 +267,9 @@ class ResponseFuture:
     ) -> Any:
         """Wait for the call to end and give what it returned; futures that it returned are followed.
 
-        Raises what the function raised, or a `CallError` that says why it did not return; with `throw_except=False`
-        gives None instead. Raises `TimeoutError` after `timeout` seconds.
+        Raises what the function raised, a `CallError` that says why it did not return, or `NotSerializable` if what it
+        returned cannot be unpickled here; with `throw_except=False` gives None instead. Raises `TimeoutError` after
+        `timeout` seconds.
         """
         until = None if timeout is None else time.monotonic() + timeout
         self._await_status(timeout)
@@ -270,13 +278,20 @@ class ResponseFuture:
             if throw_except:
                 raise self._failure_error()
             return None
-        value = self.value()
+        try:
+            value = self.value()
+        except NotSerializable:
+            if throw_except:
+                raise
+            return None
         if not self.futures:
             return value
-        left = None if until is None else max(0.0, until - time.monotonic())
-        if isinstance(value, list):
-            return [future.result(throw_except, timeout=left) for future in value]
-        return value.result(throw_except, timeout=left)
+
+        def follow(future: ResponseFuture) -> Any:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            return future.result(throw_except, timeout=left)
+
+        return [follow(future) for future in value] if isinstance(value, list) else follow(value)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the call to end and give what it raised, None if it returned."""
@@ -290,7 +305,14 @@ class ResponseFuture:
         if self._value is _UNREAD:
             assert self._status is not None
             assert self._status.result is not None
-            self._value = load(self.job.owner.read(self._status.result))
+            body = self.job.owner.read(self._status.result)
+            try:
+                self._value = load(body)
+            except (Exception, SystemExit) as reason:
+                raise NotSerializable(
+                    f"call {self.call_id} of job {self.job_key} ({self.function_name}) returned what cannot be unpickled "
+                    f"here: {type(reason).__name__}: {reason}; return plain data instead"
+                ) from reason
         return self._value
 
     def __await__(self) -> Generator[Any, None, Any]:

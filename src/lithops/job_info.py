@@ -30,7 +30,11 @@ class FutureOwner(Protocol):
         ...
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
-        """Block until the event is set, or the time is up."""
+        """Block until the event is set, or the time is up. Raises `InvalidCall` where that would be for ever."""
+        ...
+
+    def settles_here(self) -> bool:
+        """Whether the thread that asks is the one that settles the futures: it must not wait for them."""
         ...
 
 

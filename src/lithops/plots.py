@@ -151,11 +151,13 @@ def bin_edges(durations_s: Sequence[float], *, logarithmic: bool) -> list[float]
     """Edges of bins from nothing to the longest, or from the shortest in equal ratios."""
     count = min(_MOST_BINS, len(durations_s))
     shortest, longest = min(durations_s), max(durations_s)
-    if not logarithmic:
-        return [longest * number / count for number in range(count + 1)]
-    # The outer edges as they are: a power could miss the durations that lie on them.
+    first = shortest if logarithmic else 0.0
     ratio = (longest / shortest) ** (1 / count)
-    return [shortest, *(shortest * ratio**number for number in range(1, count)), longest]
+    inner = [
+        shortest * ratio**number if logarithmic else longest * number / count for number in range(1, count)
+    ]
+    # The last edge as it is: rounding could leave the longest out.
+    return [first, *inner, longest]
 
 
 def _elapsed_since(moments: Sequence[float]) -> Callable[[float], float]:

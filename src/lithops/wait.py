@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import math
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -51,16 +51,18 @@ def wait(
     """
     futures = flatten(fs)
     until = None if timeout is None else time.monotonic() + timeout
+    target = _target(return_when, len(futures))
     try:
-        _wait_for(futures, _target(return_when, len(futures)), timeout, throw_except, show_progressbar)
-        if return_when == ALL_COMPLETED:
-            returned = _returned_futures(futures)
-            if returned:
-                left = None if until is None else max(0.0, until - time.monotonic())
-                wait(returned, throw_except, timeout=left, show_progressbar=show_progressbar)
+        failed = _wait_for(futures, target, timeout, throw_except, show_progressbar)
+        waited = futures
+        while failed is None and return_when == ALL_COMPLETED and (waited := _returned_futures(waited)):
+            left = None if until is None else max(0.0, until - time.monotonic())
+            failed = _wait_for(waited, len(waited), left, throw_except, show_progressbar)
     except KeyboardInterrupt:
         _interrupt(futures)
         raise
+    if failed is not None:
+        failed.result()  # which may be a KeyboardInterrupt too, but that of a call
     split = [future for future in futures if future.done], [future for future in futures if not future.done]
     if download_results:
         _download(split[0], threadpool_size)
@@ -99,19 +101,26 @@ def as_completed(fs: Futures, timeout: float | None = None) -> Iterator[Response
     """
     futures = flatten(fs)
     until = None if timeout is None else time.monotonic() + timeout
-    ended: queue.SimpleQueue[ResponseFuture] = queue.SimpleQueue()
+    ended: deque[ResponseFuture] = deque()
+    arrived = threading.Event()
+
+    def note(future: ResponseFuture) -> None:
+        ended.append(future)
+        arrived.set()
+
     for future in futures:
-        future.add_done_callback(ended.put)
+        future.add_done_callback(note)
     try:
         for number in range(len(futures)):
-            left = None if until is None else max(0.0, until - time.monotonic())
-            try:
-                yield ended.get(timeout=left)
-            except queue.Empty:
-                raise _late(len(futures) - number, len(futures), timeout) from None
+            while not ended:
+                arrived.clear()
+                left = None if until is None else max(0.0, until - time.monotonic())
+                if not ended and not futures[0].job.owner.wait(arrived, left):
+                    raise _late(len(futures) - number, len(futures), timeout)
+            yield ended.popleft()
     finally:
         for future in futures:
-            future.remove_done_callback(ended.put)
+            future.remove_done_callback(note)
 
 
 def cancel(fs: Futures) -> None:
@@ -169,7 +178,8 @@ def _wait_for(
     timeout: float | None,
     throw_except: bool,
     show_progressbar: bool,
-) -> None:
+) -> ResponseFuture | None:
+    """Wait until `target` futures have ended. With `throw_except`, the first that failed ends it, and is given."""
     latch = _Latch(target, on_failure=throw_except)
     for future in futures:
         future.add_done_callback(latch)
@@ -180,8 +190,7 @@ def _wait_for(
         for future in futures:
             if not future.done:
                 future.remove_done_callback(latch)
-    if latch.failed is not None:
-        latch.failed.result()
+    return latch.failed
 
 
 def _watch(
@@ -219,7 +228,8 @@ def _download(futures: list[ResponseFuture], threadpool_size: int) -> None:
     stored = [future for future in futures if future.success and _is_stored(future)]
     if len(stored) > 1:
         with ThreadPoolExecutor(min(threadpool_size, len(stored))) as pool:
-            list(pool.map(ResponseFuture.value, stored))
+            for future in stored:
+                pool.submit(future.value)  # what cannot be read is for `result` to say
 
 
 def _is_stored(future: ResponseFuture) -> bool:

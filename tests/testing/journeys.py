@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lithops.exceptions import CallCancelled, CallError, CallTimeout, StorageUnavailable, WorkerLost
+import lithops
+from lithops.exceptions import (
+    CallCancelled,
+    CallError,
+    CallTimeout,
+    RemoteError,
+    StorageUnavailable,
+    WorkerLost,
+)
 from lithops.executors import FunctionExecutor
 from lithops.future import ResponseFuture
 from lithops.testing.simulation import Delivery, Faults, Outages, SimulatedCloud
@@ -18,6 +26,8 @@ from lithops.wire.messages import Phase
 RETRIES = 60
 """So many that no call is ever given up for what its cloud did."""
 INTERVAL_S = 1.0
+HEALTH_EVERY_S = 5.0 + 4 * INTERVAL_S
+"""How long the death of an activation may stay unnoticed after the cloud tells of it."""
 
 
 # ---------------------------------------------------------------- what runs in the cloud
@@ -32,8 +42,8 @@ def bulky(number: int) -> bytes:
     return bytes([number]) * 5_000
 
 
-def total(numbers: list[int]) -> int:
-    return sum(numbers)
+def joined(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def picky(number: int) -> int:
@@ -72,9 +82,8 @@ class Journey:
             inline_bytes=chance.choice([300, 100_000]),
             startup_s=10.0,
         )
-        self.executor: FunctionExecutor = self.cloud.executor(
-            monitoring_interval=INTERVAL_S, execution_timeout=20
-        )
+        self.executors: list[FunctionExecutor] = []
+        self.executor = self.new_executor()
         self.count = chance.randint(1, 20)
         self.options: dict[str, Any] = {
             "chunksize": chance.choice([None, 1, 2, 4]),
@@ -84,6 +93,11 @@ class Journey:
         self.is_cancelled = False
         self._settled: dict[ResponseFuture, _Settled] = {}
         self._told: Counter[ResponseFuture] = Counter()
+
+    def new_executor(self) -> FunctionExecutor:
+        executor = self.cloud.executor(monitoring_interval=INTERVAL_S, execution_timeout=20)
+        self.executors.append(executor)
+        return executor
 
     def watch(self, futures: Iterable[ResponseFuture]) -> None:
         """Count how often each of these futures is settled."""
@@ -105,17 +119,18 @@ class Journey:
     def finish(self) -> None:
         """Let everything come to its end, and check what holds for every journey."""
         self.cloud.run_out()
-        executor, history = self.executor, self.cloud.history
-        assert all(future.done for future in executor.futures), "a future was never settled"
-        assert set(self._told) == set(executor.futures)
+        history = self.cloud.history
+        for executor in self.executors:
+            monitor, invoker = executor.job_monitor, executor.invoker
+            assert all(future.done for future in executor.futures), "a future was never settled"
+            assert not monitor._unsettled
+            assert not monitor._tracker._tasks, "a task stayed in the tracker"
+            assert not monitor._tracker._jobs
+            assert not invoker._queues
+            assert invoker._slots.free == self.max_activations, "a slot stayed taken"
+        assert set(self._told) == {future for executor in self.executors for future in executor.futures}
         assert set(self._told.values()) <= {1}, f"told more than once, or never: {self._told}"
-        monitor, invoker = executor.job_monitor, executor.invoker
-        assert not monitor._unsettled
-        assert not monitor._tracker._tasks, "a task stayed in the tracker"
-        assert not monitor._tracker._jobs
-        assert not invoker._queues
-        assert invoker._slots.free == self.max_activations, "a slot stayed taken"
-        assert history.peak_activations <= self.max_activations
+        assert history.peak_activations <= self.max_activations * len(self.executors)
         for future, settled in self._settled.items():
             late = [
                 each
@@ -126,9 +141,10 @@ class Journey:
 
     def close(self) -> None:
         """Nothing of the journey stays in the storage."""
-        self.executor.close()
-        left = list(self.cloud.storage.list("lithops-data", executor_prefix(self.executor.executor_id)))
-        assert not left, f"objects stayed in the storage: {left}"
+        for executor in self.executors:
+            executor.close()
+            left = list(self.cloud.storage.list("lithops-data", executor_prefix(executor.executor_id)))
+            assert not left, f"objects stayed in the storage: {left}"
 
     def judge(self, future: ResponseFuture, function: Callable[[int], Any], number: int) -> None:
         """The call ended with its own value, or with an error that what happened to it explains."""
@@ -147,9 +163,17 @@ class Journey:
             last = deliveries[-1]
             assert last.deadline <= at + 1e-6, f"too early: {last}"
             assert not self._heard_before(deliveries, last, last.deadline), "it had reported in time"
+            told = [
+                each.told_dead_at for each in deliveries if each.task_id == last.task_id and each.told_dead_at
+            ]
+            assert all(moment + HEALTH_EVERY_S > last.deadline for moment in told), "it was known to be dead"
         elif isinstance(error, WorkerLost):
             assert self._is_death_explained(str(error), deliveries, at), f"nothing explains {error}"
         elif isinstance(error, StorageUnavailable):
+            assert any(each.is_refused for each in reported), "the storage refused nothing"
+        elif isinstance(error, RemoteError):
+            # An exception that could not be stored travels as its words.
+            assert error.type_name == type(expected_error).__name__
             assert any(each.is_refused for each in reported), "the storage refused nothing"
         else:
             assert expected_error is not None
@@ -200,6 +224,7 @@ def _faults(chance: random.Random) -> Faults:
         vanished=up_to(0.05),
         slow=up_to(0.2),
         refused=up_to(0.1),
+        gather_s=(0.0, chance.choice([0.0, 3.0])),
         latency_s=(0.001, chance.choice([0.01, 1.0, 5.0])),
     )
 
@@ -252,16 +277,16 @@ def errors_that_are_not_retried(journey: Journey) -> None:
     journey.finish()
     for number, future in enumerate(futures):
         journey.judge(future, picky, number)
-        assert future.success or isinstance(future.exception(), ValueError)
+        assert future.success or isinstance(future.exception(), ValueError | RemoteError)
 
 
 def map_reduce(journey: Journey) -> None:
     numbers = range(journey.count)
-    futures = journey.executor.map_reduce(triple, numbers, total, retries=RETRIES, **journey.options)
+    futures = journey.executor.map_reduce(triple, numbers, joined, retries=RETRIES, **journey.options)
     journey.watch(futures)
     journey.executor.wait(show_progressbar=False)
     journey.finish()
-    assert journey.executor.get_result() == sum(map(triple, numbers))
+    assert journey.executor.get_result() == joined([triple(number) for number in numbers])
 
 
 def chain(journey: Journey) -> None:
@@ -293,6 +318,22 @@ def chain_without_retries(journey: Journey) -> None:
             assert type(after.exception()) is type(before.exception())
 
 
+def chain_across_executors(journey: Journey) -> None:
+    other = journey.new_executor()
+    numbers = range(journey.count)
+    first = journey.executor.map(bulky, numbers, retries=RETRIES, **journey.options)
+    second = other.map(len, first, retries=RETRIES)
+    journey.watch(first)
+    journey.watch(second)
+    lithops.wait(second, throw_except=False, show_progressbar=False)
+    journey.finish()
+    outages = journey.cloud.client_outages.spans
+    for future in second:
+        # What the client hands over from one executor to the other it has to read.
+        assert future.success or (isinstance(future.exception(), StorageUnavailable) and outages)
+        assert not future.success or future.result() == len(bulky(future.index))
+
+
 def cancel_midway(journey: Journey) -> None:
     executor, chance = journey.executor, journey.random
     retries = chance.choice([0, RETRIES])
@@ -301,6 +342,7 @@ def cancel_midway(journey: Journey) -> None:
     executor.wait(throw_except=False, return_when=chance.randint(0, 99), show_progressbar=False)
     journey.cloud.clock.sleep(chance.choice([0.001, 0.5, 3.0]))
     journey.is_cancelled = True
+    before = journey.cloud.clock.now()
     if chance.random() < 0.5:
         executor.cancel()
         assert all(future.done for future in futures)
@@ -308,6 +350,7 @@ def cancel_midway(journey: Journey) -> None:
         for future in futures[::2]:
             future.cancel()
             assert future.done
+    assert journey.cloud.clock.now() - before < INTERVAL_S / 1000, "cancelling waits for nothing"
     executor.wait(throw_except=False, show_progressbar=False)
     journey.finish()
     for number, future in enumerate(futures):
@@ -337,6 +380,7 @@ KINDS: tuple[Callable[[Journey], None], ...] = (
     map_reduce,
     chain,
     chain_without_retries,
+    chain_across_executors,
     cancel_midway,
     many_jobs,
 )

@@ -10,7 +10,7 @@ import os
 import pytest
 from journeys import KINDS, travel
 
-_SEEDS = int(os.environ.get("LITHOPS_SEEDS", "2400"))
+_SEEDS = int(os.environ.get("LITHOPS_SEEDS", "3600"))
 _FIRST_SEED = int(os.environ.get("LITHOPS_FIRST_SEED", "0"))
 _BLOCK = 100
 

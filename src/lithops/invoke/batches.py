@@ -8,13 +8,14 @@ _OVERHEAD_S = 1e-5
 """What a call costs its worker beside the function."""
 _GROWTH = 8
 _LARGEST = 2000
+"""No task has more calls, whoever asks: each has a byte in a pipe of claims, which holds 4096 at the least."""
 
 
 class FixedBatches:
     """Every task holds the same number of calls."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self._size = min(size, _LARGEST)
 
     def observe(self, calls: int, busy_s: float) -> None:
         """What the calls of a task took makes no difference."""

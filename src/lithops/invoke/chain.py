@@ -32,7 +32,8 @@ def as_futures(iterdata: Any) -> list[ResponseFuture]:
         raise InvalidCall(
             "the input data mixes futures and other data: use a list of futures alone, or their results"
         )
-    return [future for future in futures if not future.job.intermediate]
+    # The futures of a map_reduce stand for its result, unless they are picked out of it.
+    return [future for future in futures if not future.job.intermediate] or futures
 
 
 def group_by_source(mapped: Sequence[ResponseFuture], sources: Sequence[int]) -> list[list[ResponseFuture]]:

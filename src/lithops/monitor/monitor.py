@@ -74,11 +74,15 @@ class JobMonitor:
 
     # ------------------------------------------------------------ from other threads
 
-    def submit(self, job: Job) -> None:
-        """Send the job's calls, and settle its futures as they end."""
+    def check_open(self) -> None:
+        """Raises `InvalidCall` where no job can be submitted any more."""
         self._check_process()
         if self._stopping:
             raise InvalidCall("this executor has been closed: make a new one")
+
+    def submit(self, job: Job) -> None:
+        """Send the job's calls, and settle its futures as they end."""
+        self.check_open()
         self._post(lambda: self._add(job))
         if self._threaded:
             self._start()
@@ -107,7 +111,15 @@ class JobMonitor:
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
         self._check_process()
+        if self.settles_here() and not event.is_set():
+            raise InvalidCall(
+                "a callback waits for a call that has not ended, in the thread that brings calls to their ends: "
+                "let the callback hand over to another thread"
+            )
         return self._clock.wait(event, timeout_s)
+
+    def settles_here(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def stop_workers(self) -> None:
         """End everything that the backend has started. Returns when that is done."""

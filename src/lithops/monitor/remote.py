@@ -6,13 +6,14 @@ One thread in each process watches them all, and ends when there are none left.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from lithops.clock import SystemClock
-from lithops.exceptions import InvalidCall
+from lithops.exceptions import InvalidCall, LithopsError
 from lithops.future import ResponseFuture
 from lithops.job_info import JobInfo
 from lithops.monitor.sources.storage import StorageSource
@@ -75,15 +76,21 @@ class RemoteWatcher:
         """Nothing to do: its status is, or will be, where this process looks for it as well."""
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
+        if self.settles_here() and not event.is_set():
+            raise InvalidCall("a callback waits for a call that has not ended: let it hand over to another thread")
         return event.wait(timeout_s)
+
+    def settles_here(self) -> bool:
+        return threading.current_thread() is self._thread
 
     def _run(self) -> None:
         while True:
-            statuses = self._source.receive(_INTERVAL_S)
-            now, stamp = time.monotonic(), time.time()
+            try:
+                statuses = [*self._source.receive(_INTERVAL_S), *self._expired(time.monotonic())]
+            except LithopsError as error:
+                statuses = self._given_up(math.inf, FailureKind.LOST, f"its status cannot be read: {error}")
+            stamp = time.time()
             for status in statuses:
-                self._settle(status, stamp)
-            for status in self._expired(now):
                 self._settle(status, stamp)
             with self._lock:
                 if not self._waiting:
@@ -102,11 +109,15 @@ class RemoteWatcher:
             future.settle(status, stamp)
 
     def _expired(self, now: float) -> list[CallStatus]:
-        with self._lock:
-            late = [key for key, waiting in self._waiting.items() if all(until < now for _, until in waiting)]
-            retries = {key: self._waiting[key][0][0].job.retries for key in late}
         message = "nothing was heard of the call in time; the program that made it may have ended, or cleaned its data"
-        failure = Failure(FailureKind.TIMEOUT, "timeout", message)
+        return self._given_up(now, FailureKind.TIMEOUT, message)
+
+    def _given_up(self, before: float, kind: FailureKind, message: str) -> list[CallStatus]:
+        """The calls whose time is up before this one as lost."""
+        with self._lock:
+            late = [key for key, waiting in self._waiting.items() if all(until < before for _, until in waiting)]
+            retries = {key: self._waiting[key][0][0].job.retries for key in late}
+        failure = Failure(kind, kind.value, message)
         return [CallStatus(*key, Phase.LOST, attempt=retries[key], failure=failure) for key in late]
 
 

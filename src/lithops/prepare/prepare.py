@@ -98,6 +98,7 @@ class Preparer:
         stats["host_job_created_time"] = ended - started
         stats["host_job_serialize_time"] = uploading - started - stats["host_func_upload_time"]
         stats["host_data_upload_time"] = ended - uploading
+        stats["func_data_size_bytes"] = sum(map(size, bodies))
         return job, [piece.source for piece in pieces]
 
     def following(self, letter: str, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
@@ -116,7 +117,10 @@ class Preparer:
         self, letter: str, binder: Binder, options: JobOptions, count: int, *,
         binding: Binding = Binding.BOUND, extra_args: Any = None, modules_seen: Iterable[str] = (),
     ) -> Job:  # fmt: skip
-        started = time.perf_counter()
+        created, started = time.time(), time.perf_counter()
+        timeout_s = float(options.timeout or self._settings.execution_timeout)
+        memory = options.runtime_memory or self._runtime_memory
+        runtime = self._ready_runtime(memory, timeout_s)
         seen = set(modules_seen)
         extra = self._serialize_extra(extra_args, seen)
         function = serialize_function(binder.function, modules_seen=seen)
@@ -130,7 +134,7 @@ class Preparer:
             function=self._uploader.content(function),
             function_hash=content.hexdigest(),
             storage=self._storage.reference(self._bucket),
-            timeout_s=float(options.timeout or self._settings.execution_timeout),
+            timeout_s=timeout_s,
             inline_limit=self._compute.limits.inline_bytes,
             modules=None if archive is None else self._uploader.content(archive),
             modules_hash=captured.content_hash,
@@ -140,7 +144,6 @@ class Preparer:
             placing=() if binding is Binding.BOUND else binder.placing,
             env={**self._env, **(options.extra_env or {})},
         )
-        memory = options.runtime_memory or self._runtime_memory
         retries = self._settings.retries if options.retries is None else options.retries
         info = JobInfo(
             executor_id=self._executor_id,
@@ -153,8 +156,11 @@ class Preparer:
             retries=retries,
             give_up_s=self._settings.execution_timeout + self._compute.limits.startup_s,
             stats={
+                "host_job_create_tstamp": created,
+                "host_job_created_time": time.perf_counter() - started,
                 "host_func_upload_time": time.perf_counter() - serialized,
                 "host_job_serialize_time": serialized - started,
+                "host_data_upload_time": 0.0,
                 "func_data_size_bytes": 0,
                 "func_module_size_bytes": len(function) + len(archive or b""),
             },
@@ -163,7 +169,7 @@ class Preparer:
         return Job(
             info,
             spec,
-            self._ready_runtime(memory, spec.timeout_s),
+            runtime,
             [ResponseFuture(info, index) for index in range(count)],
             calls_per_task=options.chunksize or self._settings.chunksize,
             max_concurrency=options.max_concurrency,

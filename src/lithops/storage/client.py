@@ -239,9 +239,11 @@ class Storage:
         return self.get_object(*self._place(cloudobject), stream=stream)
 
     def delete_cloudobject(self, cloudobject: CloudObject) -> None:
+        """Delete the object; it is no error if there is none."""
         self.delete_cloudobjects([cloudobject])
 
     def delete_cloudobjects(self, cloudobjects: Iterable[CloudObject]) -> None:
+        """Delete these objects, of whatever buckets; those that do not exist are no error."""
         keys: dict[str, list[str]] = {}
         for bucket, key in map(self._place, cloudobjects):
             keys.setdefault(bucket, []).append(key)

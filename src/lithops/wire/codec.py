@@ -43,7 +43,8 @@ Attach = Callable[[Buffer], Any]
 Take = Callable[[Any], Buffer]
 """The reverse of `Attach`."""
 
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+# Only ASCII: names of files bring lone surrogates along, of which UTF-8 has none.
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 # ---------------------------------------------------------------- text

@@ -76,7 +76,7 @@ def _pickled(error: BaseException, dumps: Dumps) -> bytes | None:
             body = dumps(candidate, protocol=5)
             if type(pickle.loads(body)) is type(error):
                 return body
-        except Exception:  # noqa: BLE001, S112 - a user's class may fail in any way: then its words travel alone
+        except BaseException:  # noqa: BLE001, S112 - a user's class may fail in any way: then its words travel alone
             continue
     return None
 
@@ -85,7 +85,7 @@ def _unpickled(failure: Failure, body: bytes | None) -> BaseException:
     if body is not None:
         try:
             error = pickle.loads(body)
-        except Exception as reason:  # noqa: BLE001 - the class may be missing here, or fail in any way
+        except BaseException as reason:  # noqa: BLE001 - the class may be missing here, or fail in any way
             note = f"{failure.message} (it could not be unpickled here: {reason!r})"
             return RemoteError(failure.type_name, note)
         if isinstance(error, BaseException):
@@ -96,5 +96,5 @@ def _unpickled(failure: Failure, body: bytes | None) -> BaseException:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as reason:  # noqa: BLE001 - a user's __str__ may fail in any way
+    except BaseException as reason:  # noqa: BLE001 - a user's __str__ may fail in any way
         return f"<its message cannot be shown: {reason!r}>"

@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,6 +54,7 @@ class Worker:
         self._storages: dict[str, StorageBackend] = {}
         self._gauge = Gauge()
         self._usage = read_usage()
+        self._pid = os.getpid()
         self._cold = True
 
     def run(self, task: Task, report: Report, claim: Claim = lambda: True) -> None:
@@ -80,6 +83,7 @@ class Worker:
                 args, kwargs = load_arguments(call, job, extra, storage, to_close)
                 function_started = time.time()
                 value = function(*args, **kwargs)
+                self._end_if_forked(None)
                 function_ended = time.time()
                 follow = holds_futures(value)
                 result, length, upload_s = ship_result(pack_result(value), call, job, storage)
@@ -87,6 +91,7 @@ class Worker:
                 for opened in to_close:
                     opened.close()
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the failure of this call, not the worker's
+            self._end_if_forked(error)
             failure = ship_failure(error, call, job, storage, skip=_OWN_FRAMES)
         ended = time.time()
         after = self._usage = read_usage()
@@ -122,6 +127,16 @@ class Worker:
             self._capture.take(),
             follow,
         )
+
+    def _end_if_forked(self, error: BaseException | None) -> None:
+        """A call may fork. The child that comes back from the function is not the worker: it ends as a program does."""
+        if os.getpid() == self._pid:
+            return
+        code = error.code if isinstance(error, SystemExit) else error
+        if isinstance(code, BaseException):
+            traceback.print_exception(code)
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
 
     def _storage(self, reference: StorageRef) -> StorageBackend:
         name = repr(reference)

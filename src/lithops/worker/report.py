@@ -10,7 +10,7 @@ from typing import Any
 
 import cloudpickle
 
-from lithops.exceptions import AlreadyExists, NotSerializable
+from lithops.exceptions import AlreadyExists, NotSerializable, StorageError
 from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_to_text
 from lithops.wire.failures import failure_of
@@ -28,6 +28,8 @@ def pack_result(value: Any) -> list[Buffer]:
         if type(value) in _PLAIN_TYPES:
             return [pickle.dumps(value, 5)]
         return dump(value, cloudpickle.dumps)
+    except MemoryError:
+        raise
     except Exception as reason:
         raise NotSerializable(
             f"the function returned {_described(value)}, which cannot be pickled: {reason}; "
@@ -65,8 +67,11 @@ def ship_failure(
     blob = failure.exception
     if isinstance(blob, InlineBlob) and len(blob.data) > job.inline_limit:
         key = result_key(job.job_key, call.index, call.attempt)
-        storage.put(job.storage.bucket, key, blob.data)
-        failure = replace(failure, exception=StoredBlob(key))
+        try:
+            storage.put(job.storage.bucket, key, blob.data)
+            failure = replace(failure, exception=StoredBlob(key))
+        except StorageError:
+            failure = replace(failure, exception=None)
     return failure
 
 

@@ -45,6 +45,8 @@ class Host(Protocol):
     faults: Faults
     randomness: random.Random
     capture: InProcessCapture
+    refusals: int
+    """How often the storage has refused a worker something."""
 
     def take_worker(self, activation_id: str) -> Worker:
         """A warm worker, or a new one."""
@@ -135,14 +137,15 @@ class Activation:
             self._die(f"refused by the storage in call {call.index}")
 
     def _run(self, call: Call) -> CallStatus:
+        host = self._host
         statuses: list[CallStatus] = []
+        refusals = host.refusals
         try:
             self._worker.run(replace(self._task, calls=(call,)), statuses.append)
         finally:
-            self._host.capture.restore()
+            host.capture.restore()
+            self._deliveries[call.index].is_refused = host.refusals > refusals
         (status,) = statuses
-        if status.failure is not None and status.failure.type_name == StorageUnavailable.__name__:
-            self._deliveries[call.index].is_refused = True
         return status
 
     def _report(self, status: CallStatus) -> None:

@@ -22,7 +22,7 @@ class SimulatedClock:
     without timeout has nothing to wait for: then something waits for ever.
     """
 
-    def __init__(self, *, longest_s: float = 1e6, most_rounds: int = 200_000) -> None:
+    def __init__(self, *, longest_s: float = 1e5, most_rounds: int = 50_000) -> None:
         self._now = 0.0
         self._longest_s = longest_s
         self._rounds_left = most_rounds
@@ -30,13 +30,19 @@ class SimulatedClock:
         self._order = itertools.count()
         self._steps: list[Callable[[float], None]] = []
         self._in_step = False
+        self._awaited = threading.Event()
+        """What the one waits for who drives the executors: once it is set, nobody else's wait keeps it up."""
 
     def now(self) -> float:
         return self._now
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
         """Put an action on the agenda."""
-        heapq.heappush(self._agenda, (self._now + delay_s, next(self._order), action))
+        self.at(self._now + delay_s, action)
+
+    def at(self, due: float, action: Callable[[], None]) -> None:
+        """Put an action on the agenda, for a time that `now` will give."""
+        heapq.heappush(self._agenda, (due, next(self._order), action))
 
     def drive(self, step: Callable[[float], None]) -> None:
         """Whoever waits calls `step(longest_s)`, one round of an executor's monitor, again and again."""
@@ -61,6 +67,7 @@ class SimulatedClock:
 
     def _run(self, event: threading.Event, until: float) -> None:
         turn_s = _TURN_S if len(self._steps) == 1 else _SHARED_TURN_S
+        self._awaited = event
         while not event.is_set() and self._now < until:
             self._rounds_left -= 1
             assert self._rounds_left >= 0, (
@@ -75,7 +82,7 @@ class SimulatedClock:
 
     def _advance(self, event: threading.Event, until: float) -> None:
         """Do what is due, in order, until the event is set or the time is up."""
-        while not event.is_set():
+        while not (event.is_set() or self._awaited.is_set()):
             due = self._agenda[0][0] if self._agenda else math.inf
             if due > until or due == math.inf:
                 assert until < math.inf, f"at {self._now:.3f} s a wait without timeout waits for nothing"

@@ -18,6 +18,8 @@ from lithops.testing.simulation.history import History
 from lithops.testing.simulation.storage import StorageView
 from lithops.worker.handler import Worker
 
+_STATUSES = "/status/"
+
 
 class SimulatedCloud:
     """Runs tasks with the real worker on a simulated clock; for one seed always in the same way.
@@ -36,6 +38,7 @@ class SimulatedCloud:
         self.faults = faults or Faults()
         self.randomness = random.Random(seed)
         self.capture = InProcessCapture()
+        self.refusals = 0
         self.storage = MemoryStorage(clock=self.clock.now)
         """The storage as it is, whoever is cut off from it."""
         self.client_outages = client_outages or Outages()
@@ -107,13 +110,18 @@ class SimulatedCloud:
         """This worker is warm, and has nothing to do."""
         self._idle.append(worker)
 
-    def _refuses_client(self, operation: str) -> bool:
-        return operation in ("get", "open", "list") and self.client_outages.covers(self.clock.now())
+    def _refuses_client(self, operation: str, key: str) -> bool:
+        if operation not in ("get", "open", "list"):
+            return False
+        # Only statuses are read by one thread alone, so that chance stays the seed's.
+        by_chance = _STATUSES in key and self.randomness.random() < self.faults.refused
+        return by_chance or self.client_outages.covers(self.clock.now())
 
-    def _refuses_worker(self, operation: str) -> bool:
+    def _refuses_worker(self, operation: str, key: str) -> bool:  # noqa: ARG002
         refuses = (
             self.worker_outages.covers(self.clock.now()) or self.randomness.random() < self.faults.refused
         )
         if refuses:
+            self.refusals += 1
             self.history.note(f"a worker is refused '{operation}'")
         return refuses

@@ -53,9 +53,9 @@ class SimulatedCompute:
             history.note(f"not sent {named}")
             raise ComputeError("the simulated cloud refused this activation")
         message = task_to_text(task)
-        deadline = cloud.clock.now() + self.limits.startup_s + task.job.timeout_s * len(task.calls)
+        deadline = cloud.clock.now() + (self.limits.startup_s + task.job.timeout_s * len(task.calls))
         history.sent(task)
-        cloud.clock.after(deadline - cloud.clock.now(), lambda: history.ended(task.job.job_key, task.task_id))
+        cloud.clock.at(deadline, lambda: history.ended(task.job.job_key, task.task_id))
         has_twin = chance() < faults.delivered_twice
         started = [self._start(task, message, deadline, is_copy=False, has_twin=has_twin)]
         if has_twin:
@@ -157,8 +157,9 @@ class Connection:
         return cloud.clock.now() + min(delays_s)
 
     def receive(self, timeout_s: float) -> Sequence[CallStatus]:
-        if not self._arrived:
-            self._cloud.clock.wait(self._awake, timeout_s)
+        cloud = self._cloud
+        if not self._arrived and cloud.clock.wait(self._awake, timeout_s) and self._arrived:
+            cloud.clock.sleep(cloud.randomness.uniform(*cloud.faults.gather_s))
         self._awake.clear()
         arrived, self._arrived = self._arrived, []
         return arrived

@@ -45,7 +45,7 @@ class Faults:
     slow: float = 0.0
     """That an activation starts late, by some of `slow_s`."""
     refused: float = 0.0
-    """That the storage refuses a worker one operation, beside the outages."""
+    """That the storage refuses one operation of a worker, or one look of the client at statuses, beside the outages."""
 
     warm_start_s: tuple[float, float] = (0.005, 0.05)
     cold_start_s: tuple[float, float] = (0.1, 2.0)
@@ -56,6 +56,8 @@ class Faults:
     """From the death of an activation until the cloud tells of it."""
     latency_s: tuple[float, float] = (0.001, 0.2)
     """What a status needs for its way over a connection."""
+    gather_s: tuple[float, float] = (0.0, 0.0)
+    """For how long the client gathers statuses from a connection before it looks at them."""
 
     def draw(self, randomness: random.Random) -> Fate:
         """What happens to a call."""

@@ -14,15 +14,23 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import sys
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lithops.compute.backends.localhost.config import LocalhostConfig
-from lithops.compute.backends.localhost.endings import count_memory_kills, failure_of_exit, failure_of_timeout
+from lithops.compute.backends.localhost.endings import (
+    count_memory_kills,
+    failure_of_exit,
+    failure_of_start,
+    failure_of_timeout,
+)
 from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
 from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource, Throttled
+from lithops.exceptions import ConfigError
 from lithops.wire.codec import Frame, statuses_from_frames
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, Task
 
@@ -60,6 +68,8 @@ class LocalhostCompute:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        # Not in `close`, after which processes may be started, and woken for, again.
+        weakref.finalize(self, _close_all, self._wake_read, self._wake_write).atexit = False
         self._owner_pid = os.getpid()
         self._ready_statuses: list[CallStatus] = []
         self._rest_until = 0.0
@@ -68,6 +78,11 @@ class LocalhostCompute:
 
     def deploy(self, runtime: str, memory_mb: int, timeout_s: float) -> RuntimeInfo:  # noqa: ARG002
         """Nothing is deployed here: the runtime is a Python interpreter of this machine."""
+        if shutil.which(self._python) is None:
+            raise ConfigError(
+                f"localhost: runtime: found '{self._python}', which is no program on this machine; allowed is the path "
+                "of a Python interpreter that has cloudpickle, or nothing for the one that runs this program"
+            )
         return RuntimeInfo(self._python, memory_mb, f"{sys.version_info[0]}.{sys.version_info[1]}")
 
     def describe(self) -> Mapping[str, Any]:
@@ -209,6 +224,7 @@ class LocalhostCompute:
 
     def _take(self, statuses: list[CallStatus], process: WorkerProcess) -> None:
         if statuses:
+            process.fruitful = True
             self._ready_statuses.extend(statuses)
             self._busy[process].reported(len(statuses), time.monotonic())
             self._free_if_done(process)
@@ -272,7 +288,11 @@ class LocalhostCompute:
         self._memory_kills = kills
         if process in self._busy:
             words = process.last_words()
-            self._lose(process, failure_of_exit(code, killed_for_memory=for_memory, last_words=words))
+            if process.ready:
+                failure = failure_of_exit(code, killed_for_memory=for_memory, last_words=words)
+            else:
+                failure = failure_of_start(self._python, code, last_words=words)
+            self._lose(process, failure)
         elif process in self._idle:
             self._idle.remove(process)
             self._retire(process)
@@ -280,7 +300,9 @@ class LocalhostCompute:
     def _lose(self, process: WorkerProcess, failure: Failure) -> None:
         """End a process. The call that ran in it has failed; those that waited are declined."""
         process.kill()
-        self._reclaim(process)
+        if process in self._busy:
+            # A process that has done nothing at all would be followed by others like it for ever: it costs a call.
+            self._reclaim(process, keep=0 if process.fruitful else 1)
         assignment = self._busy.pop(process, None)
         if assignment is None:  # no call was running
             self._idle.remove(process)
@@ -303,12 +325,18 @@ class LocalhostCompute:
         )
         self._retire(process)
 
-    def _reclaim(self, process: WorkerProcess) -> None:
-        """Take back the calls of a process that have not started: they are declined, and sent again."""
+    def _reclaim(self, process: WorkerProcess, *, keep: int = 0) -> None:
+        """Take back the calls of a process that have not started, but `keep`: they are declined, and sent again."""
         assignment = self._busy[process]
         task = assignment.task
+        count = min(process.reclaim(), assignment.unreported - keep)
         self._ready_statuses.extend(
             CallStatus(task.job.job_key, call.index, Phase.DECLINED, task.task_id, call.attempt)
-            for call in assignment.shorten(process.reclaim())
+            for call in assignment.shorten(count)
         )
         self._free_if_done(process)
+
+
+def _close_all(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)

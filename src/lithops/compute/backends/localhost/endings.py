@@ -25,9 +25,15 @@ def failure_of_exit(code: int | None, *, killed_for_memory: bool, last_words: st
     else:
         kind = FailureKind.LOST
         message = f"the worker ended by itself with exit code {code}: something in the call ended the process"
-    if last_words.strip():
-        message += f"; its last output was:\n{last_words[-_LAST_WORDS:].rstrip()}"
-    return Failure(kind, kind.value, message)
+    return Failure(kind, kind.value, message + _quoted(last_words))
+
+
+def failure_of_start(python: str, code: int | None, *, last_words: str) -> Failure:
+    """The failure of a call whose worker has ended before it was ready for any."""
+    message = (
+        f"the worker process of '{python}' ended with code {code} before it was ready; it needs cloudpickle"
+    )
+    return Failure(FailureKind.LOST, FailureKind.LOST.value, message + _quoted(last_words))
 
 
 def failure_of_timeout(timeout_s: float) -> Failure:
@@ -44,6 +50,11 @@ def count_memory_kills() -> int:
     except OSError:  # not Linux
         return 0
     return int(match[1]) if match else 0
+
+
+def _quoted(last_words: str) -> str:
+    words = last_words.strip()
+    return f"; its last output was:\n{words[-_LAST_WORDS:]}" if words else ""
 
 
 def _signal_name(number: int) -> str:

@@ -10,6 +10,7 @@ to have calls run elsewhere, and a byte that the worker took is a call that it s
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -32,8 +33,10 @@ _ORDERLY_EXIT_S = 2.0
 
 def main() -> None:
     """Run tasks until the client closes the pipe."""
-    claims = Claims(int(sys.argv[1]))
+    claims_fd = int(sys.argv[1])
+    claims = Claims(claims_fd)
     tasks_fd, statuses_fd = os.dup(0), os.dup(1)
+    os.register_at_fork(after_in_child=lambda: _leave(claims_fd, tasks_fd, statuses_fd))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
@@ -83,6 +86,13 @@ class Claims:
         # A byte of the next task says that what was left of this one has been taken back.
         self._held = None if claim == self._task else claim
         return self._held is None
+
+
+def _leave(*fds: int) -> None:
+    """In a child that a call forks: while it held the pipes, nobody would see the worker's end."""
+    for fd in fds:
+        with contextlib.suppress(OSError):  # the call has closed it already
+            os.close(fd)
 
 
 def _write(fd: int, segments: list[Buffer]) -> None:

@@ -8,11 +8,13 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+import lithops
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
 from lithops.worker.capture import read_tail
@@ -21,6 +23,13 @@ _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
 _WRITEV_SEGMENTS = 64
 _BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
+_BOOT_ELSEWHERE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("lithops", sys.argv[2])
+sys.modules["lithops"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["lithops"])
+"""
+"""Another interpreter gets this library by its path, and nothing else of what is installed beside it."""
 
 
 class WorkerProcess:
@@ -33,7 +42,7 @@ class WorkerProcess:
         os.set_blocking(claims_read, False)
         # A session of its own keeps the terminal's Ctrl-C away, and makes it one group with what its calls start.
         self._popen = subprocess.Popen(
-            [python, "-c", _BOOT, str(claims_read)],
+            _command(python, claims_read),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
@@ -52,6 +61,8 @@ class WorkerProcess:
         self.pid = self._popen.pid
         self.ready = False
         """Whether it has said hello."""
+        self.fruitful = False
+        """Whether it has reported on any call."""
         self._known_jobs: dict[str, JobSpec] = {}
         self._reader = FrameReader()
         self._outbox: deque[memoryview] = deque()
@@ -174,10 +185,20 @@ class Assignment:
         return self._calls[self._reported] if self._reported < len(self._calls) else None
 
     @property
+    def unreported(self) -> int:
+        return len(self._calls) - self._reported
+
+    @property
     def is_news(self) -> bool:
         """Whether it is not known yet that the running call takes its time."""
         running = self.running
         return running is not None and running.index != self.announced
+
+
+def _command(python: str, claims_fd: int) -> list[str]:
+    if python == sys.executable:
+        return [python, "-c", _BOOT, str(claims_fd)]
+    return [python, "-c", _BOOT_ELSEWHERE + _BOOT, str(claims_fd), lithops.__file__]
 
 
 def _widen(*fds: int) -> None:

@@ -1,0 +1,135 @@
+"""What all tests share: a world of their own, executors, programs to run, and a look at what is left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lithops import FunctionExecutor
+
+pytest.register_assert_rewrite("lithops.testing.storage", "lithops.testing.compute")
+
+_WORKER = b"lithops.compute.backends.localhost.entry"
+_MATPLOTLIB_CACHE = os.path.expanduser("~/.cache/matplotlib")
+"""Kept from the user's own world: its list of fonts takes seconds to make."""
+
+Condition = Callable[[], object]
+Eventually = Callable[..., None]
+RunProgram = Callable[..., "subprocess.CompletedProcess[str]"]
+StartProgram = Callable[..., "subprocess.Popen[str]"]
+Workers = Callable[..., set[int]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No configuration, and temporary files in a folder of this session, here and in every process that is started."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "home").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", _MATPLOTLIB_CACHE))
+        patch.delenv("LITHOPS_CONFIG", raising=False)
+        patch.delenv("LITHOPS_CONFIG_FILE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind(own_world: None, eventually: Eventually, workers: Workers) -> Iterator[None]:
+    """After each module, no worker process of this one may be left."""
+    yield
+    eventually(lambda: not workers(), "worker processes are left behind", within_s=5)
+
+
+@pytest.fixture(scope="module")
+def fexec(nothing_left_behind: None) -> Iterator[FunctionExecutor]:
+    """An executor with two workers, one for each module: its tests leave it as they find it."""
+    with FunctionExecutor(log_level=None, worker_processes=2) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Wait until something is true, and fail if it is not in time: for what no event tells of."""
+
+    def wait(condition: Condition, failure: str = "it does not happen", *, within_s: float = 10) -> None:
+        until = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < until, f"{failure}, after {within_s} s"
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def workers() -> Workers:
+    """The pids of the localhost workers that a process has started: this one, if no other is named."""
+
+    def list_workers(parent: int | None = None) -> set[int]:
+        if not os.path.isdir("/proc/self"):
+            pytest.skip("processes are looked for in /proc")
+        return {
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if _is_worker(pid, os.getpid() if parent is None else parent)
+        }
+
+    return list_workers
+
+
+def _is_worker(pid: int, parent: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+        return int(status.rpartition(")")[2].split()[1]) == parent and _WORKER in Path(
+            f"/proc/{pid}/cmdline"
+        ).read_bytes()
+    except OSError:  # it has ended in the meantime
+        return False
+
+
+@pytest.fixture
+def start_program(tmp_path: Path) -> Iterator[StartProgram]:
+    """Start a Python program, given as text; it is killed with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(source: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        path = tmp_path / f"program_{len(started)}.py"
+        path.write_text(source)
+        program: subprocess.Popen[str] = subprocess.Popen(
+            [sys.executable, str(path), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            **options,  # type: ignore[call-overload]
+        )
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        program.kill()
+        program.communicate()
+
+
+@pytest.fixture
+def run_program(start_program: StartProgram) -> RunProgram:
+    """Run a Python program, given as text, to its end; it has to end well, unless `check=False`."""
+
+    def run(
+        source: str, *arguments: str, check: bool = True, within_s: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        program = start_program(source, *arguments)
+        output, errors = program.communicate(timeout=within_s)
+        assert not check or program.returncode == 0, f"exit code {program.returncode}\n{output}\n{errors}"
+        return subprocess.CompletedProcess(program.args, program.returncode, output, errors)
+
+    return run
