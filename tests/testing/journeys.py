@@ -191,7 +191,8 @@ class Journey:
 
     def _heard_before(self, deliveries: list[Delivery], one: Delivery, moment: float) -> bool:
         """Whether the client must have heard of this delivery's call before `moment`."""
-        lag_s = 0.0 if self.connected else INTERVAL_S + self.cloud.client_outages.total_s
+        polls = 10 if self.cloud.faults.refused else 1
+        lag_s = 0.0 if self.connected else polls * INTERVAL_S + self.cloud.client_outages.total_s
         return any(
             each.reported_at is not None and each.reported_at + lag_s < moment
             for each in deliveries

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-import lithops
+from lithops import version
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
 from lithops.worker.capture import read_tail
@@ -22,6 +22,7 @@ from lithops.worker.capture import read_tail
 _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
 _WRITEV_SEGMENTS = 64
+_PACKAGE = os.path.join(os.path.dirname(version.__file__), "__init__.py")
 _BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
 _BOOT_ELSEWHERE = """
 import importlib.util, sys
@@ -198,7 +199,7 @@ class Assignment:
 def _command(python: str, claims_fd: int) -> list[str]:
     if python == sys.executable:
         return [python, "-c", _BOOT, str(claims_fd)]
-    return [python, "-c", _BOOT_ELSEWHERE + _BOOT, str(claims_fd), lithops.__file__]
+    return [python, "-c", _BOOT_ELSEWHERE + _BOOT, str(claims_fd), _PACKAGE]
 
 
 def _widen(*fds: int) -> None:
