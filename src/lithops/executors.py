@@ -29,9 +29,9 @@ from lithops.config.passing import nested_environment, runtime_environment, set_
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
 from lithops.futures_list import FuturesList
-from lithops.invoke.chain import as_futures, follow, group_by_source
+from lithops.job import Job
+from lithops.monitor.chain import as_futures, follow, group_by_source
 from lithops.prepare.bind import Binder, elements
-from lithops.prepare.job import Job
 from lithops.prepare.options import DataOptions, JobOptions, RetryOn
 from lithops.storage import registry as storage_registry
 from lithops.storage.base import StorageBackend

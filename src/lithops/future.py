@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from lithops.exceptions import CallCancelled, NotSerializable
-from lithops.job_info import JobInfo
+from lithops.job import JobInfo
 from lithops.wire.failures import error_of
 from lithops.wire.ids import call_id
 from lithops.wire.messages import CallStatus, Failure, Phase, unpack_stats
@@ -61,6 +61,7 @@ class ResponseFuture:
 
     @property
     def executor_id(self) -> str:
+        """The executor that made the call."""
         return self.job.executor_id
 
     @property
@@ -70,6 +71,7 @@ class ResponseFuture:
 
     @property
     def job_key(self) -> str:
+        """Executor and job in one name, unique over all clients."""
         return self.job.job_key
 
     @property
@@ -79,6 +81,7 @@ class ResponseFuture:
 
     @property
     def function_name(self) -> str:
+        """As the function names itself."""
         return self.job.function_name
 
     @property
@@ -136,10 +139,12 @@ class ResponseFuture:
 
     @property
     def success(self) -> bool:
+        """The call has returned."""
         return self._status is not None and self._status.phase is Phase.RETURNED
 
     @property
     def error(self) -> bool:
+        """The call has ended without returning."""
         return self._status is not None and self._status.phase is not Phase.RETURNED
 
     @property
@@ -148,6 +153,7 @@ class ResponseFuture:
         return self._status is not None and self._status.follow
 
     def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
         return self._status is not None and self._status.phase is Phase.CANCELLED
 
     @property

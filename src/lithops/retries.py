@@ -23,6 +23,7 @@ class RetryingFuture:
 
     @property
     def done(self) -> bool:
+        """Whether the last repetition has ended."""
         return self.response_future.done
 
     @property
@@ -32,6 +33,7 @@ class RetryingFuture:
 
     @property
     def stats(self) -> dict[str, Any]:
+        """As `ResponseFuture.stats`, of the last repetition."""
         return self.response_future.stats
 
     def status(self, throw_except: bool = True, **kwargs: Any) -> dict[str, Any] | None:

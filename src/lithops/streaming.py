@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lithops.exceptions import InvalidCall
-from lithops.futures_list import FuturesList
+from lithops.future import ResponseFuture
 from lithops.prepare.bind import elements
 
 
 def windows(
-    submit: Callable[[list[Any]], FuturesList], iterable: Iterable[Any], window: int
-) -> Iterator[FuturesList]:
+    submit: Callable[[list[Any]], list[ResponseFuture]], iterable: Iterable[Any], window: int
+) -> Iterator[list[ResponseFuture]]:
     """Submit the elements in parts of half a window, and give each part's futures once the next is under way."""
     if window < 1:
         raise InvalidCall(f"window is {window!r}: it must be 1 or more")
     source = iter(elements(iterable))
-    under_way: deque[FuturesList] = deque()
+    under_way: deque[list[ResponseFuture]] = deque()
     while part := list(itertools.islice(source, max(1, window // 2))):
         under_way.append(submit(part))
         if len(under_way) > 1:

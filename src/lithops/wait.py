@@ -17,7 +17,7 @@ from typing import Any
 
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
-from lithops.job_info import FutureOwner
+from lithops.job import FutureOwner
 from lithops.progress import Progress
 from lithops.wire.messages import StoredBlob
 

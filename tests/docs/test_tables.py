@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from importlib.metadata import requires
 from typing import Any
 
@@ -14,6 +15,7 @@ from pages import ROOT
 from lithops import exceptions
 from lithops.compute import registry as compute_registry
 from lithops.config.model import LithopsSection, RabbitmqSection
+from lithops.exceptions import LithopsError
 from lithops.storage import registry as storage_registry
 
 
@@ -52,14 +54,19 @@ def test_every_setting_of_a_backend_is_there_with_its_default(name: str) -> None
     assert configuration_table(name) == defaults(*classes)
 
 
+def family(root: type[BaseException]) -> Iterator[type[BaseException]]:
+    """The exception and all that are derived from it in `lithops.exceptions`."""
+    yield root
+    for each in root.__subclasses__():
+        if each.__module__ == exceptions.__name__:
+            yield from family(each)
+
+
 def test_every_error_is_there_with_what_else_it_is() -> None:
+    assert exceptions.CallCancelled, "it is loaded on first use"
     text = (ROOT / "docs" / "errors.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*)\|", text, re.MULTILINE))
-    classes = {
-        name: each
-        for name, each in vars(exceptions).items()
-        if isinstance(each, type) and each.__module__ == exceptions.__name__
-    }
+    classes = {each.__name__: each for each in (*family(LithopsError), exceptions.RemoteTraceback)}
     assert set(rows) == set(classes)
     for name, each in classes.items():
         others = [base.__name__ for base in each.__bases__ if base.__module__ != exceptions.__name__]
@@ -72,4 +79,4 @@ def test_every_package_is_explained() -> None:
     for requirement in requires("lithops") or []:
         match = re.match(r"[\w-]+", requirement)
         assert match is not None
-        assert re.search(rf"\b{re.escape(match[0])}\b", text), requirement
+        assert re.search(rf"\b{re.escape(match[0])}\b", text, re.IGNORECASE), requirement

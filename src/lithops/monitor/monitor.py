@@ -26,9 +26,9 @@ from lithops.compute.base import ComputeBackend, StatusSource, SupportsCancel, S
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
 from lithops.invoke.invoker import Invoker, Sending
+from lithops.job import Job
 from lithops.monitor.logs import JobLogs
 from lithops.monitor.tracker import JobTracker, Outcome
-from lithops.prepare.job import Job
 from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_to_text
 from lithops.wire.keys import status_key

@@ -15,7 +15,7 @@ from typing import Any
 from lithops.clock import SystemClock
 from lithops.exceptions import InvalidCall, LithopsError
 from lithops.future import ResponseFuture
-from lithops.job_info import JobInfo
+from lithops.job import JobInfo
 from lithops.monitor.sources.storage import StorageSource
 from lithops.storage.base import StorageBackend
 from lithops.storage.registry import from_reference
@@ -77,7 +77,9 @@ class RemoteWatcher:
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
         if self.settles_here() and not event.is_set():
-            raise InvalidCall("a callback waits for a call that has not ended: let it hand over to another thread")
+            raise InvalidCall(
+                "a callback waits for a call that has not ended: let it hand over to another thread"
+            )
         return event.wait(timeout_s)
 
     def settles_here(self) -> bool:
@@ -115,7 +117,9 @@ class RemoteWatcher:
     def _given_up(self, before: float, kind: FailureKind, message: str) -> list[CallStatus]:
         """The calls whose time is up before this one as lost."""
         with self._lock:
-            late = [key for key, waiting in self._waiting.items() if all(until < before for _, until in waiting)]
+            late = [
+                key for key, waiting in self._waiting.items() if all(until < before for _, until in waiting)
+            ]
             retries = {key: self._waiting[key][0][0].job.retries for key in late}
         failure = Failure(kind, kind.value, message)
         return [CallStatus(*key, Phase.LOST, attempt=retries[key], failure=failure) for key in late]

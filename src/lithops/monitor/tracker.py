@@ -15,22 +15,13 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from lithops.job import RetryPolicy
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a call that failed is sent again."""
-
-    retries: int = 0
-    """How many times, beyond the first."""
-    applies: Callable[[CallStatus], bool] = lambda status: True  # noqa: ARG005
-    """Whether a failure is of a kind that is retried."""
 
 
 @dataclass(frozen=True, slots=True)

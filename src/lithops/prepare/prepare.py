@@ -19,10 +19,8 @@ from lithops.compute.base import ComputeBackend, RuntimeInfo
 from lithops.config.model import Settings
 from lithops.exceptions import DataLimitExceeded, InvalidCall
 from lithops.future import ResponseFuture
-from lithops.job_info import FutureOwner, JobInfo
-from lithops.monitor.tracker import RetryPolicy
+from lithops.job import FutureOwner, Job, JobInfo, RetryPolicy
 from lithops.prepare.bind import Binder
-from lithops.prepare.job import Job
 from lithops.prepare.modules import capture
 from lithops.prepare.options import DataOptions, JobOptions, as_names
 from lithops.prepare.partition import Piece, partition

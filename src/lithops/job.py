@@ -1,13 +1,14 @@
-"""What the futures of one job share, and who settles them."""
+"""A job: what preparing a user's call makes, and what the futures of its calls share."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lithops.wire.messages import Blob, StorageRef
+from lithops.compute.base import RuntimeInfo
+from lithops.wire.messages import Blob, Call, CallStatus, JobSpec, StorageRef
 from lithops.wire.pickles import Buffer
 
 if TYPE_CHECKING:
@@ -61,3 +62,29 @@ class JobInfo:
     executor: Any = None
     """Keeps the executor alive while somebody holds one of its futures."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a call that failed is sent again."""
+
+    retries: int = 0
+    """How many times, beyond the first."""
+    applies: Callable[[CallStatus], bool] = lambda status: True  # noqa: ARG005
+    """Whether a failure is of a kind that is retried."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One `map`, `call_async` or reduction."""
+
+    info: JobInfo
+    spec: JobSpec
+    runtime: RuntimeInfo
+    futures: list[ResponseFuture]
+    calls: list[Call] = field(default_factory=list)
+    """The calls that can be sent now; calls that wait for others' results follow later."""
+    calls_per_task: int | None = None
+    max_concurrency: int | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    backoff_s: float = 0.0
