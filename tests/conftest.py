@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def nothing_left_behind(own_world: None, eventually: Eventually, workers: Workers) -> Iterator[None]:
     """After each module, no worker process of this one may be left."""
     yield
+    gc.collect()  # executors and their futures hold each other
     eventually(lambda: not workers(), "worker processes are left behind", within_s=5)
 
 

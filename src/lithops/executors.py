@@ -325,7 +325,7 @@ class FunctionExecutor:
     def _prepare_map(
         self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions
     ) -> tuple[Job, list[list[ResponseFuture]], list[int]]:  # fmt: skip
-        """The job of a map; the futures that each of its calls waits for, if any; and the number of each one's object."""
+        """The job of a map, the futures that each of its calls waits for, and the number of each one's object."""
         self.job_monitor.check_open()
         binder = Binder(function, extra_args=extra_args)
         inputs = as_futures(iterdata)

@@ -316,8 +316,8 @@ class ResponseFuture:
                 self._value = load(body)
             except (Exception, SystemExit) as reason:
                 raise NotSerializable(
-                    f"call {self.call_id} of job {self.job_key} ({self.function_name}) returned what cannot be unpickled "
-                    f"here: {type(reason).__name__}: {reason}; return plain data instead"
+                    f"call {self.call_id} of job {self.job_key} ({self.function_name}) returned what cannot be "
+                    f"unpickled here: {type(reason).__name__}: {reason}; return plain data instead"
                 ) from reason
         return self._value
 

@@ -131,6 +131,7 @@ class Journey:
         assert set(self._told) == {future for executor in self.executors for future in executor.futures}
         assert set(self._told.values()) <= {1}, f"told more than once, or never: {self._told}"
         assert history.peak_activations <= self.max_activations * len(self.executors)
+        self._check_sends()
         for future, settled in self._settled.items():
             late = [
                 each
@@ -145,6 +146,23 @@ class Journey:
             executor.close()
             left = list(self.cloud.storage.list("lithops-data", executor_prefix(executor.executor_id)))
             assert not left, f"objects stayed in the storage: {left}"
+
+    def _check_sends(self) -> None:
+        """Every time that a call was sent again has its reason."""
+        calls: dict[tuple[str, int], dict[int, list[Delivery]]] = {}
+        for each in self.cloud.history.deliveries:
+            calls.setdefault((each.job_key, each.index), {}).setdefault(each.attempt, []).append(each)
+        for attempts in calls.values():
+            for attempt, deliveries in attempts.items():
+                declined = sum(each.phase is Phase.DECLINED for each in deliveries)
+                sent = [each for each in deliveries if not each.is_copy]
+                assert len(sent) <= 1 + declined, f"sent too often: {sent}"
+                before = attempts.get(attempt - 1, [])
+                assert (
+                    attempt == 0
+                    or self.cloud.faults.unsendable
+                    or any(_has_failed(each, sent[0].sent_at) for each in before)
+                ), f"nothing had failed before {sent[0]}"
 
     def judge(self, future: ResponseFuture, function: Callable[[int], Any], number: int) -> None:
         """The call ended with its own value, or with an error that what happened to it explains."""
@@ -198,6 +216,13 @@ class Journey:
             for each in deliveries
             if each.task_id == one.task_id and each.phase is not Phase.DECLINED
         )
+
+
+def _has_failed(delivery: Delivery, now: float) -> bool:
+    """Whether the client could know by now that this attempt had failed."""
+    told_dead_at, reported_at = delivery.told_dead_at, delivery.reported_at
+    has_raised = delivery.phase is Phase.RAISED and reported_at is not None and reported_at <= now
+    return has_raised or delivery.deadline <= now or (told_dead_at is not None and told_dead_at <= now)
 
 
 def _outcome(function: Callable[[int], Any], number: int) -> tuple[Any, Exception | None]:

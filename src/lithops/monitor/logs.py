@@ -19,12 +19,12 @@ class JobLogs:
         self._folder = folder
         self._failed = False
 
-    def write(self, statuses: Iterable[CallStatus]) -> None:
-        """Keep what these calls printed. A disk that is full is worth a warning, not a call."""
+    def write(self, ended: Iterable[tuple[str, CallStatus]]) -> None:
+        """Keep what these calls (of these functions) printed. A full disk is worth a warning, not a call."""
         texts: dict[str, list[str]] = {}
-        for status in statuses:
+        for name, status in ended:
             end = "" if status.logs.endswith("\n") else "\n"
-            header = f"--- {call_id(status.index)} {status.phase.value}\n"
+            header = f"--- {call_id(status.index)} {name} {status.phase.value}\n"
             texts.setdefault(status.job_key, []).append(f"{header}{status.logs}{end}")
         for job_key, parts in texts.items():
             try:

@@ -167,7 +167,10 @@ class JobMonitor:
         statuses = self._source.receive(self._wait_s(longest_s))
         now = self._clock.now()
         if statuses:
-            self._apply(self._tracker.hear(statuses))
+            outcome = self._tracker.hear(statuses)
+            self._account(outcome)
+            self._send(now)  # first of all: while futures are settled here, workers are busy again
+            self._settle(outcome.settled)
         self._apply(self._tracker.expire(now))
         self._check_health(now)
 
@@ -290,23 +293,27 @@ class JobMonitor:
     # ------------------------------------------------------------ what follows
 
     def _apply(self, outcome: Outcome) -> None:
+        self._account(outcome)
+        self._settle(outcome.settled)
+
+    def _account(self, outcome: Outcome) -> None:
+        """Tell the invoker which slots are free, and which calls are pending again."""
         for status in outcome.started:
             self._unsettled[status.job_key][status.index].mark_started()
         for status in outcome.settled:
             self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
         for task_id in outcome.finished_tasks:
             self._invoker.finished(task_id)
-        now = self._clock.now() if outcome.resend or outcome.finished_tasks else 0.0
+        now = self._clock.now() if outcome.resend else 0.0
         for again in outcome.resend:
             self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
-        if outcome.finished_tasks:
-            self._send(now)  # first of all: while futures are settled here, workers are busy again
-        if outcome.settled:
-            self._settle(outcome.settled)
 
     def _settle(self, statuses: list[CallStatus]) -> None:
         stamp = time.time()
-        self._logs.write([status for status in statuses if status.logs])
+        names = (
+            (self._jobs[status.job_key].info.function_name, status) for status in statuses if status.logs
+        )
+        self._logs.write(names)
         for status in statuses:
             futures = self._unsettled[status.job_key]
             future = futures.pop(status.index)

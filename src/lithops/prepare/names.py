@@ -31,6 +31,10 @@ _BACKENDS_OF_SCHEMES = {
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://(.*)", re.DOTALL)
 
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 200
+
+
 class Query(NamedTuple):
     """One look-up. Elements that need the same one share it."""
 
@@ -82,9 +86,8 @@ def show(value: Any) -> str:
         return repr(show_url(value))
     if isinstance(value, CloudObjectUrl):
         return repr(show_url(value.url))
-    return (
-        reprlib.repr(value) if isinstance(value, str) else f"{reprlib.repr(value)} ({type(value).__name__})"
-    )
+    shown = _short.repr(value)
+    return shown if isinstance(value, str) else f"{shown} ({type(value).__name__})"
 
 
 def _objects(name: str, value: str) -> Selection:

@@ -37,7 +37,7 @@ class WorkerProcess:
     """A process that runs one task at a time. Owned and used by one thread."""
 
     def __init__(self, python: str, environment: Mapping[str, str]) -> None:
-        self._output: IO[bytes] = tempfile.TemporaryFile(mode="a+b", buffering=0)  # noqa: SIM115
+        self._output = _open_output()
         claims_read, self._claims_write = os.pipe()
         self._claims_read = claims_read
         os.set_blocking(claims_read, False)
@@ -200,6 +200,13 @@ def _command(python: str, claims_fd: int) -> list[str]:
     if python == sys.executable:
         return [python, "-c", _BOOT, str(claims_fd)]
     return [python, "-c", _BOOT_ELSEWHERE + _BOOT, str(claims_fd), _PACKAGE]
+
+
+def _open_output() -> IO[bytes]:
+    """A file without a name, at whose end all writes go: it is emptied between calls, while others hold it open."""
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the process closes it
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
 
 
 def _widen(*fds: int) -> None:

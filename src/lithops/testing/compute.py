@@ -1,0 +1,467 @@
+"""What every compute backend promises, as tests. A backend's author inherits them::
+
+    class TestMyCompute(ComputeConformance):
+        def make_executor(self, tmp_path, **section):
+            return FunctionExecutor(config={"lithops": {"backend": "mine", **section}, "mine": {...}})
+
+Functions are nested in the tests, so that they go to the workers by value: these have no `lithops.testing`. A backend
+whose workers cannot do something says so in the attributes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from lithops.compute.base import SupportsCancel
+from lithops.exceptions import (
+    CallCancelled,
+    CallTimeout,
+    InvalidCall,
+    NotSerializable,
+    RemoteError,
+    RemoteTraceback,
+    WorkerLost,
+)
+from lithops.executors import FunctionExecutor
+from lithops.future import ResponseFuture
+from lithops.testing.stats import check_stats
+from lithops.wire.keys import executor_prefix
+
+_LARGE_BYTES = 3_000_000
+_LONG_S = 120.0
+"""What a call that is to be stopped would take."""
+
+
+class ComputeConformance:
+    """Inherit this, and override `make_executor`."""
+
+    runs_in_processes: ClassVar[bool] = True
+    """Calls run in processes that can be stopped, and can die without harm to others."""
+    captures_logging: ClassVar[bool] = True
+    """What calls log is in `fut.logs`, as is what they print."""
+    captures_subprocesses: ClassVar[bool] = True
+    """What the programs that calls start print is in `fut.logs` too."""
+    has_lithops: ClassVar[bool] = True
+    """Functions can make executors of their own."""
+    on_this_machine: ClassVar[bool] = False
+    """The processes of calls can be seen from here."""
+    many_calls: ClassVar[int] = 300
+    patience_s: ClassVar[float] = 60.0
+    """How long anything may take that is not meant to be long."""
+
+    def make_executor(self, tmp_path: Path, **section: Any) -> FunctionExecutor:
+        """A new executor over the backend under test, with a storage of its own.
+
+        `section` are keys of the configuration's section `lithops`; `tmp_path` is an empty folder.
+        """
+        raise NotImplementedError
+
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[FunctionExecutor]:
+        with self.make_executor(tmp_path) as executor:
+            yield executor
+
+    def _needs(self, feature: str) -> None:
+        if not getattr(self, feature):
+            pytest.skip(f"not for this backend: {feature} is False")
+
+    # ---------------------------------------------------------------- results
+
+    def test_results_come_in_the_order_of_the_calls(self, executor: FunctionExecutor) -> None:
+        def square(number: int) -> int:
+            return number * number
+
+        futures = executor.map(square, range(self.many_calls))
+        assert executor.get_result(timeout=self.patience_s) == [i * i for i in range(self.many_calls)]
+        assert [future.result() for future in reversed(futures)] == [
+            i * i for i in reversed(range(self.many_calls))
+        ]
+
+    def test_one_call_gives_its_value(self, executor: FunctionExecutor) -> None:
+        future = executor.call_async(lambda a, b: {"sum": a + b}, (3, 4))
+        assert executor.get_result(timeout=self.patience_s) == {"sum": 7}
+        assert future.success
+        assert not future.error
+
+    def test_jobs_follow_each_other(self, executor: FunctionExecutor) -> None:
+        for turn in range(5):
+            mapped = executor.map(lambda x, turn=turn: (turn, x), range(4))
+            assert executor.get_result(mapped, timeout=self.patience_s) == [(turn, x) for x in range(4)]
+
+    @pytest.mark.parametrize("chunksize", [1, 3, 100])
+    def test_calls_of_one_task_are_calls(self, executor: FunctionExecutor, chunksize: int) -> None:
+        def picky(number: int) -> int:
+            if number == 4:
+                raise ValueError(number)
+            return -number
+
+        futures = executor.map(picky, range(10), chunksize=chunksize)
+        executor.wait(throw_except=False, timeout=self.patience_s)
+        assert [future.success for future in futures] == [number != 4 for number in range(10)]
+        assert executor.get_result(futures, throw_except=False)[5:] == [-5, -6, -7, -8, -9]
+
+    def test_large_arguments_and_results(self, executor: FunctionExecutor) -> None:
+        def doubled(data: bytes) -> bytes:
+            return data + data
+
+        data = os.urandom(_LARGE_BYTES)
+        executor.call_async(doubled, data)
+        assert executor.get_result(timeout=self.patience_s) == data + data
+
+    def test_large_results_of_many_calls(self, executor: FunctionExecutor) -> None:
+        futures = executor.map(lambda number: bytes([number]) * 1_000_000, range(8))
+        results = executor.get_result(timeout=self.patience_s)
+        assert results == [bytes([number]) * 1_000_000 for number in range(8)]
+        assert [future.stats["func_result_size"] > 1_000_000 for future in futures] == [True] * 8
+
+    def test_arrays_come_back_whole_and_writable(self, executor: FunctionExecutor) -> None:
+        self._needs("on_this_machine")
+        numpy = pytest.importorskip("numpy")
+        matrix = numpy.arange(60_000, dtype="f8").reshape(200, 300)
+        executor.call_async(lambda array: array.T * 2, (matrix,))
+        result = executor.get_result(timeout=self.patience_s)
+        assert (result == matrix.T * 2).all()
+        result += 1
+        assert result[0, 0] == 1
+
+    def test_map_reduce(self, executor: FunctionExecutor) -> None:
+        executor.map_reduce(
+            lambda x: [x, x * x], range(20), lambda pairs: [sum(column) for column in zip(*pairs)]
+        )  # noqa: B905 - they are as long
+        assert executor.get_result(timeout=self.patience_s) == [190, 2470]
+
+    def test_results_feed_the_next_calls(self, executor: FunctionExecutor) -> None:
+        chained = (
+            executor.map(lambda x: b"x" * (x * 200_000), range(4)).map(len).map(lambda length: length + 1)
+        )
+        assert executor.get_result(chained, timeout=self.patience_s) == [1, 200_001, 400_001, 600_001]
+
+    def test_returned_futures_are_followed(self, executor: FunctionExecutor) -> None:
+        self._needs("has_lithops")
+
+        def outer(count: int) -> list[ResponseFuture]:
+            import lithops
+
+            return lithops.FunctionExecutor().map(lambda x: x + 100, range(count))
+
+        executor.map(outer, [2, 3])
+        assert executor.get_result(timeout=self.patience_s) == [[100, 101], [100, 101, 102]]
+
+    def test_functions_make_executors(self, executor: FunctionExecutor) -> None:
+        self._needs("has_lithops")
+
+        def outer(count: int) -> int:
+            import lithops
+
+            with lithops.FunctionExecutor() as inner:
+                inner.map(lambda x: x * 2, range(count))
+                return sum(inner.get_result())
+
+        executor.map(outer, [3, 4])
+        assert executor.get_result(timeout=self.patience_s) == [6, 12]
+
+    # ---------------------------------------------------------------- what a call is given
+
+    def test_reserved_parameters(self, executor: FunctionExecutor) -> None:
+        def stored(number: int, id: int, storage: Any) -> tuple[int, bytes]:  # noqa: A002 - the contract's name
+            reference = storage.put_cloudobject(f"{number} {id}".encode())
+            return id, storage.get_cloudobject(reference)
+
+        executor.map(stored, [7, 8, 9])
+        expected = [(0, b"7 0"), (1, b"8 1"), (2, b"9 2")]
+        assert executor.get_result(timeout=self.patience_s) == expected
+
+    def test_environment_is_set_and_put_back(self, executor: FunctionExecutor) -> None:
+        def look(_: int) -> tuple[str | None, bool]:
+            import os
+
+            return os.environ.get("LITHOPS_CONFORMANCE"), "PATH" in os.environ
+
+        executor.map(look, range(6), extra_env={"LITHOPS_CONFORMANCE": "set"})
+        assert executor.get_result(timeout=self.patience_s) == [("set", True)] * 6
+        executor.map(look, range(6))
+        assert executor.get_result(timeout=self.patience_s) == [(None, True)] * 6
+
+    # ---------------------------------------------------------------- failures of functions
+
+    def test_an_exception_arrives_as_itself(self, executor: FunctionExecutor) -> None:
+        class Particular(Exception):
+            def __init__(self, code: int, *, detail: str) -> None:
+                super().__init__(f"code {code}")
+                self.code = code
+                self.detail = detail
+
+        def fail_deliberately(code: int) -> None:
+            raise Particular(code, detail="of the call")
+
+        future = executor.call_async(fail_deliberately, 42)
+        with pytest.raises(Particular, match="code 42") as caught:
+            future.result(timeout=self.patience_s)
+        assert (caught.value.code, caught.value.detail) == (42, "of the call")
+        assert isinstance(caught.value.__cause__, RemoteTraceback)
+        assert "fail_deliberately" in str(caught.value.__cause__)
+
+    def test_one_failure_spares_the_others(self, executor: FunctionExecutor) -> None:
+        futures = executor.map(lambda x: 10 // x, [5, 0, 2])
+        assert executor.get_result(throw_except=False, timeout=self.patience_s) == [2, None, 5]
+        assert isinstance(futures[1].exception(), ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError):
+            executor.get_result(futures)
+
+    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("stop"), GeneratorExit()])
+    def test_leaving_a_function_is_a_failure_like_others(
+        self, executor: FunctionExecutor, error: BaseException
+    ) -> None:
+        def leave(number: int) -> int:
+            if number == 1:
+                raise error
+            return number
+
+        futures = executor.map(leave, range(3))
+        executor.wait(throw_except=False, timeout=self.patience_s)
+        assert [futures[0].result(), futures[2].result()] == [0, 2]
+        raised = futures[1].exception()
+        assert type(raised) is type(error)
+        assert raised.args == error.args
+
+    def test_a_result_that_cannot_be_pickled(self, executor: FunctionExecutor) -> None:
+        def generate(_: int) -> Iterator[int]:
+            return (number for number in range(3))
+
+        future = executor.call_async(generate, 0)
+        with pytest.raises(NotSerializable, match="generator"):
+            future.result(timeout=self.patience_s)
+
+    def test_an_exception_that_cannot_be_pickled(self, executor: FunctionExecutor) -> None:
+        def fail(_: int) -> None:
+            error = RuntimeError("with a stream")
+            error.stream = open(0, closefd=False)  # type: ignore[attr-defined]  # noqa: SIM115
+            raise error
+
+        future = executor.call_async(fail, 0)
+        with pytest.raises(RemoteError, match="with a stream") as caught:
+            future.result(timeout=self.patience_s)
+        assert caught.value.type_name == "RuntimeError"
+        assert "in fail" in str(caught.value.__cause__)
+
+    # ---------------------------------------------------------------- what calls write
+
+    def test_output_belongs_to_its_call(self, executor: FunctionExecutor) -> None:
+        def talk(number: int) -> None:
+            import sys
+
+            print(f"out {number}")
+            print(f"err {number}", file=sys.stderr)
+
+        futures = executor.map(talk, range(12))
+        executor.wait(timeout=self.patience_s)
+        assert [sorted(future.logs.split("\n")) for future in futures] == [
+            ["", f"err {number}", f"out {number}"] for number in range(12)
+        ]
+
+    def test_log_records_belong_to_their_call(self, executor: FunctionExecutor) -> None:
+        self._needs("captures_logging")
+
+        def log(number: int) -> None:
+            import logging
+
+            logging.getLogger("user").info("about %d", number)
+
+        futures = executor.map(log, range(6))
+        executor.wait(timeout=self.patience_s)
+        for number, future in enumerate(futures):
+            assert f"about {number}\n" in future.logs
+            assert future.logs.count("about") == 1
+
+    def test_output_of_subprocesses_belongs_to_their_call(self, executor: FunctionExecutor) -> None:
+        self._needs("captures_subprocesses")
+
+        def start(number: int) -> None:
+            import subprocess
+
+            subprocess.run(["sh", "-c", f"echo said {number}; echo complained {number} >&2"], check=True)
+
+        futures = executor.map(start, range(4))
+        executor.wait(timeout=self.patience_s)
+        expected = [f"said {number}\ncomplained {number}\n" for number in range(4)]
+        assert [future.logs for future in futures] == expected
+
+    def test_a_failure_keeps_what_was_written_before(self, executor: FunctionExecutor) -> None:
+        def fail(_: int) -> None:
+            print("so far")
+            raise ValueError
+
+        future = executor.call_async(fail, 0)
+        executor.wait(throw_except=False, timeout=self.patience_s)
+        assert future.logs == "so far\n"
+
+    # ---------------------------------------------------------------- calls that do not return
+
+    def test_a_timeout_stops_its_call_alone(self, executor: FunctionExecutor) -> None:
+        self._needs("runs_in_processes")
+
+        def rest(duration_s: float) -> float:
+            import time
+
+            time.sleep(duration_s)
+            return duration_s
+
+        futures = executor.map(rest, [0.0, _LONG_S, 0.0, 0.0], timeout=2)
+        executor.wait(throw_except=False, timeout=self.patience_s)
+        with pytest.raises(CallTimeout, match="2 s"):
+            futures[1].result()
+        assert [futures[i].result() for i in (0, 2, 3)] == [0.0] * 3
+
+    @pytest.mark.parametrize("how", ["exit", "signal"])
+    def test_the_death_of_a_worker_costs_its_call_alone(self, executor: FunctionExecutor, how: str) -> None:
+        self._needs("runs_in_processes")
+
+        def die(number: int) -> int:
+            import os
+            import signal
+
+            if number == 5:
+                print("last words")
+                os._exit(7) if how == "exit" else os.kill(os.getpid(), signal.SIGKILL)
+            return number
+
+        futures = executor.map(die, range(12))
+        executor.wait(throw_except=False, timeout=self.patience_s)
+        with pytest.raises(WorkerLost):
+            futures[5].result()
+        assert [futures[i].result() for i in range(12) if i != 5] == [i for i in range(12) if i != 5]
+        executor.map(lambda x: x, range(3))
+        assert executor.get_result(timeout=self.patience_s)[-3:] == [0, 1, 2]
+
+    def test_a_call_that_failed_is_tried_again(self, executor: FunctionExecutor) -> None:
+        def unsteady(number: int, storage: Any) -> int:
+            import uuid
+
+            prefix = f"unsteady/{number}/"
+            storage.put_object(storage.bucket, f"{prefix}{uuid.uuid4().hex}", b"")
+            tries = len(storage.list_keys(storage.bucket, prefix))
+            if tries < 3:
+                raise OSError(f"try {tries}")
+            return tries
+
+        try:
+            executor.map(unsteady, range(3), retries=4)
+            assert executor.get_result(timeout=self.patience_s) == [3, 3, 3]
+            future = executor.call_async(unsteady, 3, retries=1)
+            with pytest.raises(OSError, match="try 2"):
+                future.result(timeout=self.patience_s)
+        finally:
+            bucket = executor.storage.bucket
+            executor.storage.delete_objects(bucket, executor.storage.list_keys(bucket, "unsteady/"))
+
+    def test_a_lost_call_is_tried_again(self, executor: FunctionExecutor) -> None:
+        self._needs("runs_in_processes")
+
+        def die_once(number: int, storage: Any) -> int:
+            import os
+
+            key = f"died/{number}"
+            if not storage.list_keys(storage.bucket, key):
+                storage.put_object(storage.bucket, key, b"")
+                os._exit(1)
+            return number
+
+        try:
+            executor.map(die_once, range(2), retries=2)
+            assert executor.get_result(timeout=self.patience_s) == [0, 1]
+        finally:
+            bucket = executor.storage.bucket
+            executor.storage.delete_objects(bucket, executor.storage.list_keys(bucket, "died/"))
+
+    def test_cancelling_what_runs_and_what_waits(self, executor: FunctionExecutor) -> None:
+        self._needs("runs_in_processes")
+
+        def rest(duration_s: float) -> float:
+            import time
+
+            time.sleep(duration_s)
+            return duration_s
+
+        futures = executor.map(rest, [0.0] + [_LONG_S] * 20, max_concurrency=4)
+        executor.wait(return_when=1, timeout=self.patience_s)
+        started = time.monotonic()
+        executor.cancel(futures[1:])
+        assert time.monotonic() - started < self.patience_s
+        assert futures[0].result() == 0.0
+        assert all(future.cancelled() for future in futures[1:])
+        with pytest.raises(CallCancelled):
+            futures[-1].result()
+        if isinstance(executor.compute_handler, SupportsCancel):
+            after = executor.map(rest, [0.0] * 4)
+            assert executor.get_result(after, timeout=self.patience_s) == [0.0] * 4
+
+    def test_a_wait_that_runs_out_leaves_its_calls_alone(self, executor: FunctionExecutor) -> None:
+        self._needs("runs_in_processes")
+
+        def rest(duration_s: float) -> float:
+            import time
+
+            time.sleep(duration_s)
+            return duration_s
+
+        future = executor.call_async(rest, 1.5)
+        with pytest.raises(TimeoutError):
+            executor.get_result(timeout=0.1)
+        assert not future.done
+        assert future.result(timeout=self.patience_s) == 1.5
+
+    # ---------------------------------------------------------------- how many at once, and what it took
+
+    def test_no_more_calls_at_once_than_asked_for(self, executor: FunctionExecutor) -> None:
+        def rest(_: int) -> None:
+            import time
+
+            time.sleep(0.05)
+
+        futures = executor.map(rest, range(10), max_concurrency=2)
+        executor.wait(timeout=self.patience_s)
+        spans = [
+            (future.stats["worker_func_start_tstamp"], future.stats["worker_func_end_tstamp"])
+            for future in futures
+        ]
+        for start, _ in spans:
+            assert sum(begin <= start < end for begin, end in spans) <= 2
+
+    def test_stats_are_complete_and_plausible(self, executor: FunctionExecutor) -> None:
+        def work(seconds: float) -> bytes:
+            import time
+
+            until = time.process_time() + seconds
+            while time.process_time() < until:
+                pass
+            return b"r" * 1000
+
+        before = time.time()
+        future = executor.map(work, [0.3])[0]
+        future.result(timeout=self.patience_s)
+        check_stats(future.stats, began_at=before, ended_at=time.time(), busy_s=0.3, result_bytes=1000)
+
+    # ---------------------------------------------------------------- the end
+
+    def test_nothing_stays_behind(self, tmp_path: Path) -> None:
+        def who(number: int) -> tuple[int, bytes]:
+            import os
+
+            return os.getpid(), bytes([number]) * 1_000_000
+
+        with self.make_executor(tmp_path) as executor:
+            executor.map(who, range(4))
+            pids = {pid for pid, _ in executor.get_result(timeout=self.patience_s)}
+            storage = executor.storage
+        assert storage.list_keys(storage.bucket, executor_prefix(executor.executor_id)) == []
+        executor.close()
+        with pytest.raises(InvalidCall, match="closed"):
+            executor.map(who, range(4))
+        if self.on_this_machine:
+            assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
