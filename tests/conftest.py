@@ -90,9 +90,10 @@ def workers() -> Workers:
 def _is_worker(pid: int, parent: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-        return int(status.rpartition(")")[2].split()[1]) == parent and _WORKER in Path(
-            f"/proc/{pid}/cmdline"
-        ).read_bytes()
+        return (
+            int(status.rpartition(")")[2].split()[1]) == parent
+            and _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
     except OSError:  # it has ended in the meantime
         return False
 

@@ -13,7 +13,14 @@ import pytest
 import lithops
 from lithops import FunctionExecutor, RetryingFunctionExecutor, Storage
 from lithops.compute import registry as compute_registry
-from lithops.exceptions import BackendNotInstalled, ConfigError, DataLimitExceeded, InvalidCall, InvalidKey, NotSerializable
+from lithops.exceptions import (
+    BackendNotInstalled,
+    ConfigError,
+    DataLimitExceeded,
+    InvalidCall,
+    InvalidKey,
+    NotSerializable,
+)
 from lithops.registry import Row
 from lithops.wire.keys import FUNCTIONS_PREFIX, JOBS_PREFIX
 
@@ -244,7 +251,11 @@ MISTAKES: dict[str, tuple[Callable[[FunctionExecutor], Any], type[Exception], st
         InvalidCall,
         r"^chunksize is 0: it must be 1 or more$",
     ),
-    "no time": (lambda f: f.map(two, [(1, 2)], timeout=0), InvalidCall, r"^timeout is 0: it must be more than 0$"),
+    "no time": (
+        lambda f: f.map(two, [(1, 2)], timeout=0),
+        InvalidCall,
+        r"^timeout is 0: it must be more than 0$",
+    ),
     "a time that is a text": (
         lambda f: f.map(two, [(1, 2)], timeout="5"),  # type: ignore[arg-type]
         InvalidCall,
@@ -323,7 +334,11 @@ def test_an_unknown_backend_names_the_nearest() -> None:
 
 def test_a_backend_whose_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pip command is the message. A row of the registry stands for a cloud whose SDK is not there."""
-    row = Row("lithops.compute.backends.localhost.config:LocalhostConfig", "no_such_sdk.client:Client", extra="cloud")
+    row = Row(
+        "lithops.compute.backends.localhost.config:LocalhostConfig",
+        "no_such_sdk.client:Client",
+        extra="cloud",
+    )
     monkeypatch.setitem(compute_registry._registry.rows, "some_cloud", row)
     assert refusal(BackendNotInstalled, backend="some_cloud") == (
         "compute backend 'some_cloud' needs the package 'no_such_sdk', which is not installed; "
@@ -343,7 +358,9 @@ def test_a_value_of_the_wrong_type() -> None:
     )
 
 
-def test_an_unknown_key_is_a_warning_that_names_the_nearest(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_key_is_a_warning_that_names_the_nearest(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import logging
 
     monkeypatch.setattr(logging.getLogger("lithops"), "propagate", True)
@@ -367,7 +384,9 @@ def test_broken_yaml_names_file_and_line(tmp_path: Path) -> None:
 def test_a_python_that_is_not_there(untouched: Untouched) -> None:
     with (
         FunctionExecutor(log_level=None, runtime="/no/such/python") as fexec,
-        pytest.raises(ConfigError, match=r"localhost: runtime: found '/no/such/python', which is no program on this"),
+        pytest.raises(
+            ConfigError, match=r"localhost: runtime: found '/no/such/python', which is no program on this"
+        ),
     ):
         fexec.call_async(two, (1, 2))
 
@@ -375,7 +394,9 @@ def test_a_python_that_is_not_there(untouched: Untouched) -> None:
 @pytest.mark.parametrize("bucket", ["..", "a/../b", "up..up", "", "a/b", "a\0b"])
 def test_a_bucket_that_is_none(bucket: str, tmp_path: Path) -> None:
     storage = Storage({"localhost": {"root": str(tmp_path / "root")}})
-    with pytest.raises(InvalidKey, match="cannot be the name of a bucket: take 1 to 250 printable characters"):
+    with pytest.raises(
+        InvalidKey, match="cannot be the name of a bucket: take 1 to 250 printable characters"
+    ):
         storage.create_bucket(bucket)
     with pytest.raises(InvalidKey):
         storage.put_object(bucket or "..", "key", b"")
@@ -391,6 +412,8 @@ def test_a_key_that_leaves_its_bucket(key: str, tmp_path: Path) -> None:
         lambda: storage.get_object("bucket", key),
         lambda: storage.delete_object("bucket", key),
     ):
-        with pytest.raises(InvalidKey, match=r"is not allowed: take one without a leading '/', NUL, or '\.\.'"):
+        with pytest.raises(
+            InvalidKey, match=r"is not allowed: take one without a leading '/', NUL, or '\.\.'"
+        ):
             use()
     assert [path.name for path in tmp_path.iterdir()] == ["root"]

@@ -55,7 +55,9 @@ def test_results_become_arguments_as_elements_do(fexec: FunctionExecutor) -> Non
 def test_a_plain_list_of_futures_will_do(fexec: FunctionExecutor) -> None:
     futures = [fexec.call_async(add, 1), fexec.call_async(add, 2)]
     assert fexec.map(add, futures).get_result() == [3, 4]
-    with pytest.raises(InvalidCall, match="the input data mixes futures and other data: use a list of futures alone"):
+    with pytest.raises(
+        InvalidCall, match="the input data mixes futures and other data: use a list of futures alone"
+    ):
         fexec.map(add, [futures[0], 5])
 
 
@@ -111,7 +113,9 @@ def test_a_lost_or_cancelled_input_is_named(fexec: FunctionExecutor, tmp_path: P
         os._exit(3)
 
     lost = fexec.map(die, [1])
-    with pytest.raises(WorkerLost, match=rf"its input, call 00000 of job {lost[0].job_key}, failed: the worker ended"):
+    with pytest.raises(
+        WorkerLost, match=rf"its input, call 00000 of job {lost[0].job_key}, failed: the worker ended"
+    ):
         lost.map(add).get_result(timeout=10)
     gate = Gate(tmp_path)
     cancelled = fexec.map(pass_gate, [(gate.path, 1)])
@@ -187,8 +191,10 @@ def shown_config() -> dict[str, Any]:
 @pytest.mark.parametrize("how", ["config", "config_file", "arguments"])
 def test_executors_inside_functions_have_the_same_configuration(tmp_path: Path, how: str) -> None:
     file = tmp_path / "lithops.yaml"
-    file.write_text("localhost: {worker_processes: 1, storage_bucket: of-this-test}\nlithops: {execution_timeout: 77}\n")
-    given: dict[str, Any] = {
+    file.write_text(
+        "localhost: {worker_processes: 1, storage_bucket: of-this-test}\nlithops: {execution_timeout: 77}\n"
+    )
+    ways: dict[str, dict[str, Any]] = {
         "config": {
             "config": {
                 "localhost": {"worker_processes": 1, "storage_bucket": "of-this-test"},
@@ -197,8 +203,8 @@ def test_executors_inside_functions_have_the_same_configuration(tmp_path: Path, 
         },
         "config_file": {"config_file": str(file)},
         "arguments": {"worker_processes": 1, "storage_bucket": "of-this-test"},
-    }[how]
-    with FunctionExecutor(log_level=None, **given) as fexec:
+    }
+    with FunctionExecutor(log_level=None, **ways[how]) as fexec:
         config = fexec.call_async(shown_config, ()).result(timeout=30)
     assert config["localhost"]["storage_bucket"] == "of-this-test"
     assert config["localhost"]["worker_processes"] == 1

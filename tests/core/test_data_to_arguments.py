@@ -119,9 +119,9 @@ ROWS: dict[str, tuple[Callable[..., Any], Any, Any, list[Any]]] = {
     "builtin": (len, [[1, 2, 3]], None, [3]),
     "method of a value": ("{}-{}".format, [(1, 2)], None, ["1-2"]),
     "disguised": (Disguised(), [1], None, [(1,)]),
-    "the call's index": (lambda x, id: (x, id), ["a", "b"], None, [("a", 0), ("b", 1)]),
-    "the index between others": (lambda x, id, y: (x, id, y), [("a", "b")], None, [("a", 0, "b")]),
-    "an index of one's own": (lambda x, id: (x, id), [{"x": 1, "id": 7}], None, [(1, 7)]),
+    "the call's index": (lambda x, id: (x, id), ["a", "b"], None, [("a", 0), ("b", 1)]),  # noqa: A006
+    "the index between others": (lambda x, id, y: (x, id, y), [("a", "b")], None, [("a", 0, "b")]),  # noqa: A006
+    "an index of one's own": (lambda x, id: (x, id), [{"x": 1, "id": 7}], None, [(1, 7)]),  # noqa: A006
 }
 
 

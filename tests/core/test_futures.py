@@ -37,6 +37,11 @@ def fail(message: str) -> None:
     raise LookupError(message)
 
 
+def states(future: ResponseFuture) -> set[str]:
+    names = ("new", "invoked", "running", "ready", "done", "success", "error", "futures")
+    return {name for name in names if getattr(future, name)}
+
+
 def large(letter: str) -> str:
     return letter * LARGE
 
@@ -48,18 +53,17 @@ def test_states_of_a_call(fexec: FunctionExecutor, tmp_path: Path, eventually: E
     gate = Gate(tmp_path)
     running = fexec.map(pass_gate, [(gate.path, "a"), (gate.path, "b")])
     waiting = fexec.call_async(square, 2)
-    assert waiting.new
-    assert not (waiting.invoked or waiting.running or waiting.ready or waiting.done)
+    assert states(waiting) == {"new"}
     eventually(lambda: all(future.running for future in running))
-    assert all(future.invoked and not future.done for future in running)
+    assert [states(future) for future in running] == [{"invoked", "running"}] * 2
     assert (waiting.running, waiting.logs, waiting.activation_id) == (False, "", "")
     assert waiting.status(check_only=True) is None
     gate.open()
     fexec.get_result([*running, waiting])
-    assert waiting.ready
-    assert waiting.done
-    assert waiting.success
-    assert not (waiting.new or waiting.invoked or waiting.running or waiting.error)
+    assert states(waiting) == {"ready", "done", "success"}
+    failed = fexec.call_async(fail, "it")
+    fexec.wait([failed], throw_except=False)
+    assert states(failed) == {"ready", "done", "error"}
 
 
 def test_equality_and_hash(fexec: FunctionExecutor) -> None:
@@ -159,7 +163,12 @@ def test_a_callback_that_would_wait_for_ever_is_told(fexec: FunctionExecutor, tm
     heard = threading.Event()
 
     def ask_for_the_other(_: ResponseFuture) -> None:
-        for ask in (other.result, other.exception, lambda: fexec.wait([other]), lambda: fexec.get_result([other])):
+        for ask in (
+            other.result,
+            other.exception,
+            lambda: fexec.wait([other]),
+            lambda: fexec.get_result([other]),
+        ):
             try:
                 ask()
             except InvalidCall as error:
@@ -247,7 +256,9 @@ def test_cancel_a_call_that_runs(fexec: FunctionExecutor, tmp_path: Path, eventu
     assert not neighbour.cancel()
 
 
-def test_cancel_before_the_call_is_sent(fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually) -> None:
+def test_cancel_before_the_call_is_sent(
+    fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually
+) -> None:
     gate = Gate(tmp_path)
     running = fexec.map(pass_gate, [(gate.path, "a"), (gate.path, "b")])
     eventually(lambda: gate.arrived("a") and gate.arrived("b"))
@@ -336,7 +347,9 @@ def test_only_its_own_process_may_cancel_a_call(fexec: FunctionExecutor, tmp_pat
     gate = Gate(tmp_path)
     original = fexec.call_async(pass_gate, (gate.path, 1))
     future = pickle.loads(pickle.dumps(original))
-    with pytest.raises(InvalidCall, match=r"calls \[0\] of job .* belong to another process: cancel them there"):
+    with pytest.raises(
+        InvalidCall, match=r"calls \[0\] of job .* belong to another process: cancel them there"
+    ):
         future.cancel()
     gate.open()
     assert future.result(timeout=20) == 1
@@ -348,7 +361,9 @@ def test_waiting_elsewhere_ends_when_nothing_is_heard(fexec: FunctionExecutor, t
     original = fexec.call_async(pass_gate, (gate.path, 1))
     original.job.give_up_s = 0.1
     future = pickle.loads(pickle.dumps(original))
-    with pytest.raises(CallTimeout, match="nothing was heard of the call in time; the program that made it may"):
+    with pytest.raises(
+        CallTimeout, match="nothing was heard of the call in time; the program that made it may"
+    ):
         future.result(timeout=20)
     gate.open()
     assert original.result(timeout=10) == 1
@@ -363,7 +378,9 @@ def test_waiting_elsewhere_ends_when_the_storage_is_gone(tmp_path: Path) -> None
         pickled = pickle.dumps(original)
         root.rename(tmp_path / "elsewhere")
         future = pickle.loads(pickled)
-        with pytest.raises(lithops.exceptions.WorkerLost, match="its status cannot be read: there is no bucket"):
+        with pytest.raises(
+            lithops.exceptions.WorkerLost, match="its status cannot be read: there is no bucket"
+        ):
             future.result(timeout=20)
         (tmp_path / "elsewhere").rename(root)
         gate.open()
@@ -380,7 +397,9 @@ def test_a_future_keeps_its_executor() -> None:
     assert make().result(timeout=10) == 36
 
 
-def test_an_executor_that_nobody_holds_is_collected(workers: Callable[..., set[int]], eventually: Eventually) -> None:
+def test_an_executor_that_nobody_holds_is_collected(
+    workers: Callable[..., set[int]], eventually: Eventually
+) -> None:
     before = workers()
     fexec = FunctionExecutor(log_level=None, worker_processes=1)
     assert fexec.map(square, [1]).get_result() == [1]

@@ -119,9 +119,7 @@ def test_an_executor_loads_nothing_that_it_does_not_need() -> None:
 def test_a_worker_loads_little_and_only_what_is_allowed() -> None:
     loaded = modules_after("import lithops.worker.handler")
     unexpected = {
-        name
-        for name in foreign(loaded)
-        if name not in WORKER_MODULES and not name.startswith(WORKER_FOLDERS)
+        name for name in foreign(loaded) if name not in WORKER_MODULES and not name.startswith(WORKER_FOLDERS)
     }
     assert not unexpected
     total = run_bare("import lithops.worker.handler; print(len(sys.modules))")

@@ -59,14 +59,19 @@ def test_its_last_output_is_in_the_error(fexec: FunctionExecutor) -> None:
         os._exit(0)
 
     message = loss(fexec, say_and_die)
-    assert message.endswith("with exit code 0: something in the call ended the process; its last output was:\nabout to die")
+    assert message.endswith(
+        "with exit code 0: something in the call ended the process; its last output was:\nabout to die"
+    )
 
 
 def test_it_kills_itself(fexec: FunctionExecutor) -> None:
     def kill() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert loss(fexec, kill) == "the worker was killed by SIGKILL (by another process, or by a limit of this machine)"
+    assert (
+        loss(fexec, kill)
+        == "the worker was killed by SIGKILL (by another process, or by a limit of this machine)"
+    )
 
 
 def test_it_is_killed_from_outside(fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually) -> None:
@@ -96,7 +101,9 @@ def test_a_crash_in_compiled_code_says_where(fexec: FunctionExecutor) -> None:
         ctypes.string_at(0)
 
     message = loss(fexec, crash)
-    assert message.startswith("the worker was killed by SIGSEGV (a crash in compiled code, or very deep recursion)")
+    assert message.startswith(
+        "the worker was killed by SIGSEGV (a crash in compiled code, or very deep recursion)"
+    )
     assert "Fatal Python error: Segmentation fault" in message
     assert re.search(r'File ".*test_localhost_crashes.py", line \d+ in crash', message)
 
@@ -153,7 +160,9 @@ def test_a_fork_inside_a_call(fexec: FunctionExecutor) -> None:
 
 
 @pytest.mark.parametrize(("ending", "code"), [("return", 0), ("exit", 7), ("raise", 1)])
-def test_a_forked_child_that_comes_back_is_not_the_worker(fexec: FunctionExecutor, ending: str, code: int) -> None:
+def test_a_forked_child_that_comes_back_is_not_the_worker(
+    fexec: FunctionExecutor, ending: str, code: int
+) -> None:
     def fork(ending: str) -> tuple[str, int]:
         child = os.fork()
         if child:
@@ -208,7 +217,7 @@ def test_streams_are_put_back(fexec: FunctionExecutor) -> None:
             sys.stdout.close()
             sys.stderr.close()
         elif how == "replace":
-            sys.stdout = sys.stderr = None  # type: ignore[assignment]
+            sys.stdout = sys.stderr = None
         else:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
@@ -244,7 +253,9 @@ def test_a_folder_and_an_environment_that_are_gone(fexec: FunctionExecutor) -> N
 # ---------------------------------------------------------------- time is up
 
 
-def test_a_call_past_its_timeout_dies_alone(fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually) -> None:
+def test_a_call_past_its_timeout_dies_alone(
+    fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually
+) -> None:
     gate = Gate(tmp_path)
     neighbour = fexec.call_async(pass_gate, (gate.path, "neighbour"))
     eventually(lambda: gate.arrived("neighbour"))

@@ -6,13 +6,13 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lithops
-import lithops.wait
 from lithops import FunctionExecutor, RetryingFunctionExecutor
 from lithops.future import ResponseFuture
 from lithops.retries import RetryingFuture
@@ -23,7 +23,7 @@ CLASSES: list[type[Any]] = [
     *(getattr(lithops, name) for name in [*EXECUTORS, "RetryingFunctionExecutor", "Storage"]),
     *(ResponseFuture, RetryingFuture, FuturesList),
 ]
-FUNCTIONS = [lithops.wait.wait, lithops.get_result, lithops.as_completed]
+FUNCTIONS = [importlib.import_module("lithops.wait").wait, lithops.get_result, lithops.as_completed]
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(lithops.__path__, "lithops.")
@@ -82,9 +82,10 @@ def public_methods(kind: type[Any]) -> list[tuple[str, Any]]:
     for name, member in members.items():
         if name.startswith("_"):
             continue
-        for function in (member.fget if isinstance(member, property) else member,):
-            if inspect.isroutine(function):
-                found.append((f"{kind.__qualname__}.{name}", inspect.unwrap(getattr(function, "__func__", function))))
+        function = member.fget if isinstance(member, property) else member
+        if inspect.isroutine(function):
+            plain = inspect.unwrap(getattr(function, "__func__", function))
+            found.append((f"{kind.__qualname__}.{name}", plain))
     return found
 
 
@@ -120,7 +121,9 @@ def test_signature_is_the_contract_s(path: str) -> None:
         if default is parameter.empty:
             shown.append(parameter.name)
         else:
-            shown.append(f"{parameter.name}={dict(default) if path.startswith('Storage.') and hasattr(default, 'keys') else default!r}")
+            # An empty mapping is shown as one, of whatever kind it is.
+            plain = dict(default) if isinstance(default, Mapping) else default
+            shown.append(f"{parameter.name}={plain!r}")
     given = ", ".join(shown)
     assert given == SIGNATURES[path] or given.startswith(SIGNATURES[path] + ", ")
 
@@ -167,7 +170,17 @@ def check_types(name: str, function: Any) -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_public_method_is_documented(kind: type[Any]) -> None:
-    plain = {"executor_id", "job_id", "job_key", "function_name", "success", "error", "cancelled", "done", "stats"}
+    plain = {
+        "executor_id",
+        "job_id",
+        "job_key",
+        "function_name",
+        "success",
+        "error",
+        "cancelled",
+        "done",
+        "stats",
+    }
     undocumented = {
         name
         for name, method in public_methods(kind)

@@ -16,14 +16,17 @@ from lithops import FunctionExecutor, constants
 from lithops.cli.main import main
 
 # The keys that users read: the contract.
-KEYS = """
-host_job_create_tstamp host_job_created_time host_job_serialize_time host_func_upload_time host_data_upload_time
-host_submit_tstamp host_status_done_tstamp host_status_query_count host_result_done_tstamp host_result_query_count
-func_data_size_bytes func_module_size_bytes func_result_size worker_cold_start worker_start_tstamp worker_end_tstamp
-worker_exec_time worker_func_start_tstamp worker_func_end_tstamp worker_func_exec_time worker_func_cpu_usage
-worker_func_cpu_user_time worker_func_cpu_system_time worker_func_sent_net_io worker_func_recv_net_io worker_func_rss
-worker_func_vms worker_func_uss worker_peak_memory_start worker_peak_memory_end worker_result_upload_time
-""".split()
+KEYS = [
+    *("host_job_create_tstamp", "host_job_created_time", "host_job_serialize_time", "host_func_upload_time"),
+    *("host_data_upload_time", "host_submit_tstamp", "host_status_done_tstamp", "host_status_query_count"),
+    *("host_result_done_tstamp", "host_result_query_count"),
+    *("func_data_size_bytes", "func_module_size_bytes", "func_result_size"),
+    *("worker_cold_start", "worker_start_tstamp", "worker_end_tstamp", "worker_exec_time"),
+    *("worker_func_start_tstamp", "worker_func_end_tstamp", "worker_func_exec_time", "worker_func_cpu_usage"),
+    *("worker_func_cpu_user_time", "worker_func_cpu_system_time", "worker_func_sent_net_io"),
+    *("worker_func_recv_net_io", "worker_func_rss", "worker_func_vms", "worker_func_uss"),
+    *("worker_peak_memory_start", "worker_peak_memory_end", "worker_result_upload_time"),
+]
 
 
 def spin(seconds: float) -> bytes:
@@ -97,7 +100,11 @@ def test_a_summary_has_one_row_a_job() -> None:
         fexec.call_async(spin, "no number")
         fexec.wait(throw_except=False)
         mapped, single = fexec.job_summary()
-    assert (mapped["job_key"], mapped["function"], mapped["calls"]) == (f"{fexec.executor_id}-M000", "keep", 3)
+    assert (mapped["job_key"], mapped["function"], mapped["calls"]) == (
+        f"{fexec.executor_id}-M000",
+        "keep",
+        3,
+    )
     assert (mapped["done"], mapped["failed"]) == (3, 0)
     assert (single["calls"], single["done"], single["failed"]) == (1, 1, 1)
     assert 0 <= mapped["mean_s"] <= mapped["longest_s"] <= mapped["total_s"]
@@ -150,9 +157,7 @@ def test_of_a_long_output_the_end_is_kept(fexec: FunctionExecutor) -> None:
     assert len(future.logs) < 1.1 * (1 << 20)
 
 
-def test_a_job_s_log_can_be_shown_later(
-    fexec: FunctionExecutor, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_s_log_can_be_shown_later(fexec: FunctionExecutor, capsys: pytest.CaptureFixture[str]) -> None:
     futures = fexec.map(talk, [1, 2])
     fexec.get_result(futures)
     silent = fexec.call_async(keep, 1)

@@ -142,7 +142,9 @@ def test_throw_except_false_gives_none_for_failures(fexec: FunctionExecutor) -> 
 
 
 @pytest.mark.parametrize("verb", ["wait", "get_result"])
-def test_a_failure_is_thrown_while_others_still_run(fexec: FunctionExecutor, tmp_path: Path, verb: str) -> None:
+def test_a_failure_is_thrown_while_others_still_run(
+    fexec: FunctionExecutor, tmp_path: Path, verb: str
+) -> None:
     gate = Gate(tmp_path)
     running = fexec.call_async(pass_gate, (gate.path,))
     failed = fexec.call_async(fail_if_odd, 3)
@@ -193,8 +195,10 @@ def test_a_return_when_that_means_nothing(fexec: FunctionExecutor, return_when: 
 
 
 def test_what_is_no_future_cannot_be_waited_for() -> None:
-    with pytest.raises(ValueError, match="expected a future or a list of futures, not 5; pass what call_async"):
-        lithops.wait([5])  # type: ignore[list-item]
+    with pytest.raises(
+        ValueError, match="expected a future or a list of futures, not 5; pass what call_async"
+    ):
+        lithops.wait([5])
 
 
 def test_as_completed_gives_futures_as_they_end(fexec: FunctionExecutor, tmp_path: Path) -> None:
@@ -290,8 +294,9 @@ def test_chunks_of_any_size(fexec: FunctionExecutor) -> None:
 
 
 def test_one_task_may_be_asked_to_hold_very_many_calls(fexec: FunctionExecutor) -> None:
-    futures = fexec.map(square, range(10_000), chunksize=10_000)
-    assert fexec.get_result(futures, timeout=60)[-1] == 9_999**2
+    """More than the pipes between client and worker hold at once."""
+    futures = fexec.map(square, range(70_000), chunksize=70_000)
+    assert fexec.get_result(futures, timeout=60)[-1] == 69_999**2
 
 
 def test_imap_takes_endless_input_and_keeps_little(fexec: FunctionExecutor) -> None:

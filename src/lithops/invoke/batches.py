@@ -35,7 +35,8 @@ class AdaptiveBatches:
         """A task's calls took `busy_s` seconds of their worker together."""
         if not calls:
             return
-        latest = busy_s / calls + _OVERHEAD_S
+        # A worker's clock may be set back in the middle of a call.
+        latest = max(0.0, busy_s) / calls + _OVERHEAD_S
         self._mean_s = latest if self._mean_s is None else 0.5 * (self._mean_s + latest)
         fitting = int(_TARGET_S / self._mean_s)
         self._size = max(1, min(fitting, self._size * _GROWTH, _LARGEST))

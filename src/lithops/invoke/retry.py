@@ -6,12 +6,13 @@ import random
 
 _THROTTLE_FIRST_S = 0.05
 _THROTTLE_LONGEST_S = 5.0
+_MOST_DOUBLINGS = 30
 
 
 def backoff_s(attempt: int, first_s: float, randomness: random.Random) -> float:
     """Seconds before the `attempt`-th repetition: doubling, and spread so that calls do not come back in step."""
     spread = 0.5 + randomness.random()
-    return float(first_s * 2 ** (attempt - 1) * spread)
+    return first_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS) * spread
 
 
 class Throttle:

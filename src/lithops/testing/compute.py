@@ -12,64 +12,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from lithops.compute.base import SupportsCancel
-from lithops.exceptions import (
-    CallCancelled,
-    CallTimeout,
-    InvalidCall,
-    NotSerializable,
-    RemoteError,
-    RemoteTraceback,
-    WorkerLost,
-)
+from lithops.exceptions import InvalidCall
 from lithops.executors import FunctionExecutor
 from lithops.future import ResponseFuture
+from lithops.testing.compute_failures import FailureConformance
 from lithops.testing.stats import check_stats
 from lithops.wire.keys import executor_prefix
 
 _LARGE_BYTES = 3_000_000
-_LONG_S = 120.0
-"""What a call that is to be stopped would take."""
 
 
-class ComputeConformance:
+class ComputeConformance(FailureConformance):
     """Inherit this, and override `make_executor`."""
 
-    runs_in_processes: ClassVar[bool] = True
-    """Calls run in processes that can be stopped, and can die without harm to others."""
-    captures_logging: ClassVar[bool] = True
-    """What calls log is in `fut.logs`, as is what they print."""
-    captures_subprocesses: ClassVar[bool] = True
-    """What the programs that calls start print is in `fut.logs` too."""
-    has_lithops: ClassVar[bool] = True
-    """Functions can make executors of their own."""
-    on_this_machine: ClassVar[bool] = False
-    """The processes of calls can be seen from here."""
     many_calls: ClassVar[int] = 300
-    patience_s: ClassVar[float] = 60.0
-    """How long anything may take that is not meant to be long."""
-
-    def make_executor(self, tmp_path: Path, **section: Any) -> FunctionExecutor:
-        """A new executor over the backend under test, with a storage of its own.
-
-        `section` are keys of the configuration's section `lithops`; `tmp_path` is an empty folder.
-        """
-        raise NotImplementedError
-
-    @pytest.fixture
-    def executor(self, tmp_path: Path) -> Iterator[FunctionExecutor]:
-        with self.make_executor(tmp_path) as executor:
-            yield executor
-
-    def _needs(self, feature: str) -> None:
-        if not getattr(self, feature):
-            pytest.skip(f"not for this backend: {feature} is False")
 
     # ---------------------------------------------------------------- results
 
@@ -121,7 +82,7 @@ class ComputeConformance:
         assert [future.stats["func_result_size"] > 1_000_000 for future in futures] == [True] * 8
 
     def test_arrays_come_back_whole_and_writable(self, executor: FunctionExecutor) -> None:
-        self._needs("on_this_machine")
+        self.needs("on_this_machine")
         numpy = pytest.importorskip("numpy")
         matrix = numpy.arange(60_000, dtype="f8").reshape(200, 300)
         executor.call_async(lambda array: array.T * 2, (matrix,))
@@ -131,9 +92,10 @@ class ComputeConformance:
         assert result[0, 0] == 1
 
     def test_map_reduce(self, executor: FunctionExecutor) -> None:
-        executor.map_reduce(
-            lambda x: [x, x * x], range(20), lambda pairs: [sum(column) for column in zip(*pairs)]
-        )  # noqa: B905 - they are as long
+        def total(pairs: list[tuple[int, int]]) -> list[int]:
+            return [sum(a for a, _ in pairs), sum(b for _, b in pairs)]
+
+        executor.map_reduce(lambda x: (x, x * x), range(20), total)
         assert executor.get_result(timeout=self.patience_s) == [190, 2470]
 
     def test_results_feed_the_next_calls(self, executor: FunctionExecutor) -> None:
@@ -143,7 +105,7 @@ class ComputeConformance:
         assert executor.get_result(chained, timeout=self.patience_s) == [1, 200_001, 400_001, 600_001]
 
     def test_returned_futures_are_followed(self, executor: FunctionExecutor) -> None:
-        self._needs("has_lithops")
+        self.needs("has_lithops")
 
         def outer(count: int) -> list[ResponseFuture]:
             import lithops
@@ -154,7 +116,7 @@ class ComputeConformance:
         assert executor.get_result(timeout=self.patience_s) == [[100, 101], [100, 101, 102]]
 
     def test_functions_make_executors(self, executor: FunctionExecutor) -> None:
-        self._needs("has_lithops")
+        self.needs("has_lithops")
 
         def outer(count: int) -> int:
             import lithops
@@ -188,76 +150,14 @@ class ComputeConformance:
         executor.map(look, range(6))
         assert executor.get_result(timeout=self.patience_s) == [(None, True)] * 6
 
-    # ---------------------------------------------------------------- failures of functions
-
-    def test_an_exception_arrives_as_itself(self, executor: FunctionExecutor) -> None:
-        class Particular(Exception):
-            def __init__(self, code: int, *, detail: str) -> None:
-                super().__init__(f"code {code}")
-                self.code = code
-                self.detail = detail
-
-        def fail_deliberately(code: int) -> None:
-            raise Particular(code, detail="of the call")
-
-        future = executor.call_async(fail_deliberately, 42)
-        with pytest.raises(Particular, match="code 42") as caught:
-            future.result(timeout=self.patience_s)
-        assert (caught.value.code, caught.value.detail) == (42, "of the call")
-        assert isinstance(caught.value.__cause__, RemoteTraceback)
-        assert "fail_deliberately" in str(caught.value.__cause__)
-
-    def test_one_failure_spares_the_others(self, executor: FunctionExecutor) -> None:
-        futures = executor.map(lambda x: 10 // x, [5, 0, 2])
-        assert executor.get_result(throw_except=False, timeout=self.patience_s) == [2, None, 5]
-        assert isinstance(futures[1].exception(), ZeroDivisionError)
-        with pytest.raises(ZeroDivisionError):
-            executor.get_result(futures)
-
-    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("stop"), GeneratorExit()])
-    def test_leaving_a_function_is_a_failure_like_others(
-        self, executor: FunctionExecutor, error: BaseException
-    ) -> None:
-        def leave(number: int) -> int:
-            if number == 1:
-                raise error
-            return number
-
-        futures = executor.map(leave, range(3))
-        executor.wait(throw_except=False, timeout=self.patience_s)
-        assert [futures[0].result(), futures[2].result()] == [0, 2]
-        raised = futures[1].exception()
-        assert type(raised) is type(error)
-        assert raised.args == error.args
-
-    def test_a_result_that_cannot_be_pickled(self, executor: FunctionExecutor) -> None:
-        def generate(_: int) -> Iterator[int]:
-            return (number for number in range(3))
-
-        future = executor.call_async(generate, 0)
-        with pytest.raises(NotSerializable, match="generator"):
-            future.result(timeout=self.patience_s)
-
-    def test_an_exception_that_cannot_be_pickled(self, executor: FunctionExecutor) -> None:
-        def fail(_: int) -> None:
-            error = RuntimeError("with a stream")
-            error.stream = open(0, closefd=False)  # type: ignore[attr-defined]  # noqa: SIM115
-            raise error
-
-        future = executor.call_async(fail, 0)
-        with pytest.raises(RemoteError, match="with a stream") as caught:
-            future.result(timeout=self.patience_s)
-        assert caught.value.type_name == "RuntimeError"
-        assert "in fail" in str(caught.value.__cause__)
-
     # ---------------------------------------------------------------- what calls write
 
     def test_output_belongs_to_its_call(self, executor: FunctionExecutor) -> None:
         def talk(number: int) -> None:
             import sys
 
-            print(f"out {number}")
-            print(f"err {number}", file=sys.stderr)
+            sys.stdout.write(f"out {number}\n")
+            sys.stderr.write(f"err {number}\n")
 
         futures = executor.map(talk, range(12))
         executor.wait(timeout=self.patience_s)
@@ -266,7 +166,7 @@ class ComputeConformance:
         ]
 
     def test_log_records_belong_to_their_call(self, executor: FunctionExecutor) -> None:
-        self._needs("captures_logging")
+        self.needs("captures_logging")
 
         def log(number: int) -> None:
             import logging
@@ -280,7 +180,7 @@ class ComputeConformance:
             assert future.logs.count("about") == 1
 
     def test_output_of_subprocesses_belongs_to_their_call(self, executor: FunctionExecutor) -> None:
-        self._needs("captures_subprocesses")
+        self.needs("captures_subprocesses")
 
         def start(number: int) -> None:
             import subprocess
@@ -294,127 +194,14 @@ class ComputeConformance:
 
     def test_a_failure_keeps_what_was_written_before(self, executor: FunctionExecutor) -> None:
         def fail(_: int) -> None:
-            print("so far")
+            import sys
+
+            sys.stdout.write("so far\n")
             raise ValueError
 
         future = executor.call_async(fail, 0)
         executor.wait(throw_except=False, timeout=self.patience_s)
         assert future.logs == "so far\n"
-
-    # ---------------------------------------------------------------- calls that do not return
-
-    def test_a_timeout_stops_its_call_alone(self, executor: FunctionExecutor) -> None:
-        self._needs("runs_in_processes")
-
-        def rest(duration_s: float) -> float:
-            import time
-
-            time.sleep(duration_s)
-            return duration_s
-
-        futures = executor.map(rest, [0.0, _LONG_S, 0.0, 0.0], timeout=2)
-        executor.wait(throw_except=False, timeout=self.patience_s)
-        with pytest.raises(CallTimeout, match="2 s"):
-            futures[1].result()
-        assert [futures[i].result() for i in (0, 2, 3)] == [0.0] * 3
-
-    @pytest.mark.parametrize("how", ["exit", "signal"])
-    def test_the_death_of_a_worker_costs_its_call_alone(self, executor: FunctionExecutor, how: str) -> None:
-        self._needs("runs_in_processes")
-
-        def die(number: int) -> int:
-            import os
-            import signal
-
-            if number == 5:
-                print("last words")
-                os._exit(7) if how == "exit" else os.kill(os.getpid(), signal.SIGKILL)
-            return number
-
-        futures = executor.map(die, range(12))
-        executor.wait(throw_except=False, timeout=self.patience_s)
-        with pytest.raises(WorkerLost):
-            futures[5].result()
-        assert [futures[i].result() for i in range(12) if i != 5] == [i for i in range(12) if i != 5]
-        executor.map(lambda x: x, range(3))
-        assert executor.get_result(timeout=self.patience_s)[-3:] == [0, 1, 2]
-
-    def test_a_call_that_failed_is_tried_again(self, executor: FunctionExecutor) -> None:
-        def unsteady(number: int, storage: Any) -> int:
-            import uuid
-
-            prefix = f"unsteady/{number}/"
-            storage.put_object(storage.bucket, f"{prefix}{uuid.uuid4().hex}", b"")
-            tries = len(storage.list_keys(storage.bucket, prefix))
-            if tries < 3:
-                raise OSError(f"try {tries}")
-            return tries
-
-        try:
-            executor.map(unsteady, range(3), retries=4)
-            assert executor.get_result(timeout=self.patience_s) == [3, 3, 3]
-            future = executor.call_async(unsteady, 3, retries=1)
-            with pytest.raises(OSError, match="try 2"):
-                future.result(timeout=self.patience_s)
-        finally:
-            bucket = executor.storage.bucket
-            executor.storage.delete_objects(bucket, executor.storage.list_keys(bucket, "unsteady/"))
-
-    def test_a_lost_call_is_tried_again(self, executor: FunctionExecutor) -> None:
-        self._needs("runs_in_processes")
-
-        def die_once(number: int, storage: Any) -> int:
-            import os
-
-            key = f"died/{number}"
-            if not storage.list_keys(storage.bucket, key):
-                storage.put_object(storage.bucket, key, b"")
-                os._exit(1)
-            return number
-
-        try:
-            executor.map(die_once, range(2), retries=2)
-            assert executor.get_result(timeout=self.patience_s) == [0, 1]
-        finally:
-            bucket = executor.storage.bucket
-            executor.storage.delete_objects(bucket, executor.storage.list_keys(bucket, "died/"))
-
-    def test_cancelling_what_runs_and_what_waits(self, executor: FunctionExecutor) -> None:
-        self._needs("runs_in_processes")
-
-        def rest(duration_s: float) -> float:
-            import time
-
-            time.sleep(duration_s)
-            return duration_s
-
-        futures = executor.map(rest, [0.0] + [_LONG_S] * 20, max_concurrency=4)
-        executor.wait(return_when=1, timeout=self.patience_s)
-        started = time.monotonic()
-        executor.cancel(futures[1:])
-        assert time.monotonic() - started < self.patience_s
-        assert futures[0].result() == 0.0
-        assert all(future.cancelled() for future in futures[1:])
-        with pytest.raises(CallCancelled):
-            futures[-1].result()
-        if isinstance(executor.compute_handler, SupportsCancel):
-            after = executor.map(rest, [0.0] * 4)
-            assert executor.get_result(after, timeout=self.patience_s) == [0.0] * 4
-
-    def test_a_wait_that_runs_out_leaves_its_calls_alone(self, executor: FunctionExecutor) -> None:
-        self._needs("runs_in_processes")
-
-        def rest(duration_s: float) -> float:
-            import time
-
-            time.sleep(duration_s)
-            return duration_s
-
-        future = executor.call_async(rest, 1.5)
-        with pytest.raises(TimeoutError):
-            executor.get_result(timeout=0.1)
-        assert not future.done
-        assert future.result(timeout=self.patience_s) == 1.5
 
     # ---------------------------------------------------------------- how many at once, and what it took
 

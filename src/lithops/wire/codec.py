@@ -10,7 +10,7 @@ import json
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from lithops.exceptions import WireError
 from lithops.wire.messages import (
@@ -30,6 +30,8 @@ from lithops.wire.messages import (
     Task,
 )
 from lithops.wire.pickles import Buffer
+
+_Message = TypeVar("_Message")
 
 _FRAME_HEAD = struct.Struct("<II")
 _JOBS_KEPT = 16
@@ -55,7 +57,7 @@ def task_to_text(task: Task) -> bytes:
 
 
 def task_from_text(data: bytes) -> Task:
-    return _task_in(_checked(_parse(data)), a2b_base64, {})
+    return _read(_task_in, _checked(_parse(data)), a2b_base64, {})
 
 
 def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
@@ -63,7 +65,7 @@ def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
 
 
 def statuses_from_text(data: bytes) -> list[CallStatus]:
-    return _statuses_in(_checked(_parse(data)), a2b_base64)
+    return _read(_statuses_in, _checked(_parse(data)), a2b_base64)
 
 
 # ---------------------------------------------------------------- frames
@@ -82,11 +84,11 @@ def statuses_to_frame(statuses: Sequence[CallStatus]) -> list[Buffer]:
 
 def task_from_frame(frame: Frame, known_jobs: dict[str, JobSpec]) -> Task:
     """The task; its job is taken from `known_jobs`, and put there when the frame brings a new one."""
-    return _task_in(frame.header, frame.take, known_jobs)
+    return _read(_task_in, frame.header, frame.take, known_jobs)
 
 
 def statuses_from_frames(frames: Iterable[Frame]) -> list[CallStatus]:
-    return [status for frame in frames for status in _statuses_in(frame.header, frame.take)]
+    return [status for frame in frames for status in _read(_statuses_in, frame.header, frame.take)]
 
 
 def remember_job(job: JobSpec, known_jobs: dict[str, JobSpec]) -> None:
@@ -115,6 +117,10 @@ class Frame:
         """The next bytes: their own if they are few, else a view of the body, which is writable and not copied."""
         start = self._position
         self._position = stop = start + length
+        if not start <= stop <= len(self._body):
+            raise WireError(
+                f"a message names {length} bytes more than the {len(self._body)} that came with it"
+            )
         if length < _VIEW_FROM:
             return bytes(self._body[start:stop])
         return memoryview(self._body)[start:stop]
@@ -146,6 +152,10 @@ class FrameReader:
         if position:
             del buffer[:position]
         parsed = _parse(b"[" + b",".join(headers) + b"]") if headers else []
+        if len(parsed) != len(bodies):
+            raise WireError(
+                f"{len(bodies)} messages have {len(parsed)} headers: what came is no message of this library"
+            )
         return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
 
 
@@ -325,6 +335,14 @@ def _checked(message: Any) -> dict[str, Any]:
         )
     checked: dict[str, Any] = message
     return checked
+
+
+def _read(read: Callable[..., _Message], *arguments: Any) -> _Message:
+    """What `read` makes of a message, if the message has the shape that it expects."""
+    try:
+        return read(*arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"a message has another shape than this side knows: {error!r}") from error
 
 
 def _base64(data: Buffer) -> str:

@@ -130,7 +130,11 @@ ROWS: dict[str, tuple[Callable[[], Any], type[BaseException], str]] = {
     "exception that cannot be pickled": (raise_holding_a_lock, RemoteError, r"^HoldsALock: it has a lock$"),
     "exception that exits when pickled": (raise_exits_when_pickled, ExitsWhenPickled, r"^stubborn$"),
     "exception of a class of its own": (raise_local_class, ValueError, r"^local$"),
-    "exception with a name that is no text": (raise_strange_text, FileNotFoundError, r"no file: 'caf\\udce9'"),
+    "exception with a name that is no text": (
+        raise_strange_text,
+        FileNotFoundError,
+        r"no file: 'caf\\udce9'",
+    ),
     "exception with a cause": (raise_chained, KeyError, r"^'chained'$"),
     "exception that is large": (raise_large, ValueError, r"^x{9437184}$"),
     "result that cannot be pickled": (
@@ -139,8 +143,16 @@ ROWS: dict[str, tuple[Callable[[], Any], type[BaseException], str]] = {
         r"^the function returned an object of type dict, which cannot be pickled: cannot pickle '_thread.lock' object; "
         r"return plain data instead, or put it in storage and return its name$",
     ),
-    "generator": (return_a_generator, NotSerializable, r"an object of type generator, which cannot be pickled"),
-    "result that never ends": (return_endless, NotSerializable, r"Endless, which cannot be pickled: .*recursion"),
+    "generator": (
+        return_a_generator,
+        NotSerializable,
+        r"an object of type generator, which cannot be pickled",
+    ),
+    "result that never ends": (
+        return_endless,
+        NotSerializable,
+        r"Endless, which cannot be pickled: .*recursion",
+    ),
     "sys.exit": (exit_in_order, SystemExit, r"^5$"),
     "KeyboardInterrupt": (interrupt_itself, KeyboardInterrupt, r"^its own$"),
     "recursion": (recurse, RecursionError, r"maximum recursion depth exceeded"),
@@ -162,7 +174,9 @@ def test_failure(fexec: FunctionExecutor, row: str) -> None:
     assert "Traceback (most recent call last)" in str(error.__cause__)
     if kind is not NotSerializable:
         assert f"in {function.__name__}" in str(error.__cause__)
-    assert "handler.py" not in str(error.__cause__).partition("Error")[0], "the worker's own frame is left out"
+    assert "handler.py" not in str(error.__cause__).partition("Error")[0], (
+        "the worker's own frame is left out"
+    )
     assert future.error
     assert neighbours.get_result(timeout=20) == [1, 2]
 
@@ -211,6 +225,14 @@ class ExitsWhenRead:
         return sys.exit, (9,)
 
 
+def return_unreadable() -> Unreadable:
+    return Unreadable()
+
+
+def return_what_exits() -> ExitsWhenRead:
+    return ExitsWhenRead()
+
+
 class UnreadableError(Exception):
     """Loads on the worker, so that it is sent, and does not load here."""
 
@@ -228,17 +250,21 @@ def raise_unreadable() -> None:
     raise UnreadableError("what it said")
 
 
-@pytest.mark.parametrize(("result", "reason"), [(Unreadable, "ValueError: not with me"), (ExitsWhenRead, "SystemExit: 9")])
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [(return_unreadable, "ValueError: not with me"), (return_what_exits, "SystemExit: 9")],
+)
 def test_a_result_that_cannot_be_read_here(
-    fexec: FunctionExecutor, result: Callable[[], Any], reason: str
+    fexec: FunctionExecutor, function: Callable[[], Any], reason: str
 ) -> None:
     """An error of that call alone, and not the end of the program."""
-    good, bad = fexec.call_async(len, "ab"), fexec.call_async(lambda: result(), ())
-    for ask in (bad.result, lambda: fexec.get_result([good, bad])):
+    good, bad = fexec.call_async(len, "ab"), fexec.call_async(function, ())
+    asks: list[Callable[[], Any]] = [bad.result, lambda: fexec.get_result([good, bad])]
+    for ask in asks:
         with pytest.raises(NotSerializable) as caught:
             ask()
         assert str(caught.value) == (
-            f"call 00000 of job {bad.job_key} (<lambda>) returned what cannot be unpickled here: {reason}; "
+            f"call 00000 of job {bad.job_key} ({function.__name__}) returned what cannot be unpickled here: {reason}; "
             "return plain data instead"
         )
     assert fexec.get_result([good, bad], throw_except=False) == [2, None]
