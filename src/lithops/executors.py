@@ -216,9 +216,8 @@ class FunctionExecutor:
         mapping, inputs, sources = self._prepare_map(map_function, map_iterdata, extra_args, data, options)
         mapping.info.intermediate = True
         groups = group_by_source(mapping.futures, sources) if obj_reduce_by_key else [mapping.futures]
-        reducing = self._preparer.collecting(
-            reducer, extra_args_reduce, len(groups), replace(options, runtime_memory=reduce_runtime_memory)
-        )
+        options = replace(options, runtime_memory=reduce_runtime_memory)
+        reducing = self._preparer.collecting(mapping, reducer, extra_args_reduce, len(groups), options)
         reducing.info.single = not obj_reduce_by_key
         mapped = self._submit(mapping, inputs)
         return FuturesList([*mapped, *self._submit(reducing, groups)], executor=self)
@@ -336,7 +335,7 @@ class FunctionExecutor:
         return job, [], sources
 
     def _submit(self, job: Job, inputs: Sequence[Sequence[ResponseFuture]] = ()) -> list[ResponseFuture]:
-        logger.info("%s: %s, %d calls", job.spec.job_key, job.info.function_name, len(job.futures))
+        logger.info("%s: %s, %d call(s)", job.spec.job_key, job.info.function_name, len(job.futures))
         if job.futures:
             self.job_monitor.submit(job)
             follow(self.job_monitor, job.spec.job_key, inputs)

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lithops.monitor.tracker import JobTracker, Outcome, RetryPolicy
+from lithops.job import RetryPolicy
+from lithops.monitor.tracker import JobTracker, Outcome
 from lithops.wire.messages import CallStatus, Failure, FailureKind, InlineBlob, Phase
 
 LOST = Failure(FailureKind.LOST, "lost", "the worker died")

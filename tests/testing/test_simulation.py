@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,8 @@ def double(number: int) -> int:
 
 
 def only(fault: str, probability: float) -> Faults:
-    return replace(Faults(), **{fault: probability})
+    chosen: dict[str, Any] = {fault: probability}
+    return Faults(**chosen)
 
 
 class TestClock:
@@ -143,7 +144,7 @@ class TestFaults:
                 False,
                 marks=pytest.mark.xfail(
                     strict=True,
-                    reason="nobody looks for statuses of a cancelled job: its tasks hold their slots to their deadlines",
+                    reason="nobody reads statuses of a job that is over: its tasks hold their slots to the deadline",
                 ),
             ),
         ],

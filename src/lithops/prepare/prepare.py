@@ -84,7 +84,9 @@ class Preparer:
             bound, pieces = self._partitioned(list(bound), data)
         serializer = ArgumentSerializer()
         bodies = self._serialize(bound, serializer)
-        job = self._job(letter, binder, options, len(bodies), modules_seen=serializer.modules_seen)
+        job = self._job(
+            self._new_id(letter), binder, options, len(bodies), modules_seen=serializer.modules_seen
+        )
         uploading = time.perf_counter()
         key = job.spec.job_key
         job.calls = [
@@ -102,17 +104,25 @@ class Preparer:
     def following(self, letter: str, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
         """A job whose calls each get an earlier call's result as their element: the worker binds it."""
         self._check_reserved(binder, of_results=True)
-        return self._job(letter, binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args)
+        return self._job(
+            self._new_id(letter), binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args
+        )
 
-    def collecting(self, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
-        """A job whose calls each get a list of earlier calls' results: reducers."""
+    def collecting(
+        self, mapping: Job, binder: Binder, extra_args: Any, count: int, options: JobOptions
+    ) -> Job:
+        """A job whose calls each get a list of results of the job `mapping`: reducers. It bears that job's number."""
         self._check_reserved(binder, of_results=True)
-        return self._job("R", binder, options, count, binding=Binding.COLLECTED, extra_args=extra_args)
+        job_id = f"R{mapping.info.job_id[1:]}"
+        return self._job(job_id, binder, options, count, binding=Binding.COLLECTED, extra_args=extra_args)
 
     # ------------------------------------------------------------ the parts of a job
 
+    def _new_id(self, letter: str) -> str:
+        return f"{letter}{next(self._numbers):03d}"
+
     def _job(
-        self, letter: str, binder: Binder, options: JobOptions, count: int, *,
+        self, job_id: str, binder: Binder, options: JobOptions, count: int, *,
         binding: Binding = Binding.BOUND, extra_args: Any = None, modules_seen: Iterable[str] = (),
     ) -> Job:  # fmt: skip
         created, started = time.time(), time.perf_counter()
@@ -128,7 +138,7 @@ class Preparer:
         serialized = time.perf_counter()
         content = hashlib.sha256(b"\0".join([function, captured.content_hash.encode(), extra or b""]))
         spec = JobSpec(
-            job_key=job_key(self._executor_id, job_id := f"{letter}{next(self._numbers):03d}"),
+            job_key=job_key(self._executor_id, job_id),
             function=self._uploader.content(function),
             function_hash=content.hexdigest(),
             storage=self._storage.reference(self._bucket),

@@ -26,7 +26,7 @@ class SimulatedClock:
         self._now = 0.0
         self._longest_s = longest_s
         self._rounds_left = most_rounds
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._steps: list[Callable[[float], None]] = []
         self._in_step = False
@@ -36,11 +36,11 @@ class SimulatedClock:
     def now(self) -> float:
         return self._now
 
-    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+    def after(self, delay_s: float, action: Callable[[], object]) -> None:
         """Put an action on the agenda."""
         self.at(self._now + delay_s, action)
 
-    def at(self, due: float, action: Callable[[], None]) -> None:
+    def at(self, due: float, action: Callable[[], object]) -> None:
         """Put an action on the agenda, for a time that `now` will give."""
         heapq.heappush(self._agenda, (due, next(self._order), action))
 
