@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lithops import FunctionExecutor
 
+# How long one example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("lithops", deadline=None)
+hypothesis.settings.load_profile("lithops")
 pytest.register_assert_rewrite("lithops.testing.storage", "lithops.testing.compute")
 
 _WORKER = b"lithops.compute.backends.localhost.entry"

@@ -272,7 +272,7 @@ def test_a_call_past_its_timeout_dies_alone(
 
 
 def test_each_call_of_a_task_has_its_own_time(fexec: FunctionExecutor) -> None:
-    futures = fexec.map(time.sleep, [0.15] * 4 + [60.0, 0.0], chunksize=6, timeout=0.5)
+    futures = fexec.map(time.sleep, [0.3] * 4 + [60.0, 0.0], chunksize=6, timeout=1)
     fexec.wait(futures, throw_except=False, timeout=30)
     assert [type(future.exception()) for future in futures] == [type(None)] * 4 + [CallTimeout, type(None)]
 
@@ -291,7 +291,7 @@ def test_a_worker_that_is_stopped(fexec: FunctionExecutor, tmp_path: Path) -> No
         os.kill(os.getpid(), signal.SIGSTOP)
 
     with pytest.raises(CallTimeout):
-        fexec.call_async(stop, gate.path, timeout=0.2).result(timeout=20)
+        fexec.call_async(stop, gate.path, timeout=1).result(timeout=20)
     assert not is_alive(gate.pid())
 
 
@@ -305,7 +305,7 @@ def test_a_timeout_ends_what_the_call_has_started(
 
     pid = tmp_path / "pid"
     with pytest.raises(CallTimeout):
-        fexec.call_async(start, str(pid), timeout=0.5).result(timeout=20)
+        fexec.call_async(start, str(pid), timeout=1).result(timeout=20)
     eventually(lambda: not is_alive(int(pid.read_text())))
 
 

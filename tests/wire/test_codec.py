@@ -282,3 +282,35 @@ def test_both_ends_of_a_pipe_keep_the_same_jobs() -> None:
         assert task_from_frame(frame, receiver).job == job
         assert list(sender) == list(receiver)
     assert len(sender) <= 16
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.sampled_from([0, 1, 4095, 65535, 65536, 70_000, 200_000]), min_size=1, max_size=5),
+    st.lists(st.tuples(st.booleans(), st.integers(500, 90_000)), min_size=1, max_size=20),
+)
+def test_large_frames_arrive_however_they_are_read(sizes: list[int], reads: list[tuple[bool, int]]) -> None:
+    """Each read is fed, or goes straight into the memory that is missing where there is any."""
+    sent = [
+        CallStatus("j", index, Phase.RETURNED, result=InlineBlob(bytes([index + 1]) * size))
+        for index, size in enumerate(sizes)
+    ]
+    stream = b"".join(joined(statuses_to_frame([status])) for status in sent)
+    reader = FrameReader()
+    received: list[CallStatus] = []
+    position = turn = 0
+    while position < len(stream):
+        in_place, count = reads[turn % len(reads)]
+        turn += 1
+        missing = reader.missing
+        if in_place and missing is not None:
+            piece = stream[position : position + min(count, len(missing))]
+            missing[: len(piece)] = piece
+            frames = reader.fill(len(piece))
+        else:
+            piece = stream[position : position + count]
+            frames = reader.feed(piece)
+        position += len(piece)
+        received += statuses_from_frames(frames)
+    assert received == sent
+    assert reader.missing is None

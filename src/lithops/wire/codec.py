@@ -127,15 +127,48 @@ class Frame:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames; what is not yet whole is kept."""
+    """Cuts a stream of bytes into frames; what is not yet whole is kept.
+
+    A large body is gathered where it will stay: `missing` is the memory that the next bytes may be read into, without
+    a copy. Whoever does so tells how many by `fill`.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._header = b""
+        self._body: bytearray | None = None
+        """The large body that is being gathered, if any, and how much of it is there."""
+        self._filled = 0
+
+    @property
+    def missing(self) -> memoryview | None:
+        """What is missing of a large body; None while there is none."""
+        return None if self._body is None else memoryview(self._body)[self._filled :]
+
+    def fill(self, count: int) -> list[Frame]:
+        """So many bytes have been read into `missing`. Gives the frame if it is whole now."""
+        body = self._body
+        assert body is not None
+        self._filled += count
+        if self._filled < len(body):
+            return []
+        self._body = None
+        return _frames([self._header], [body])
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are whole now. Their headers are parsed together: that is several times as fast."""
+        frames: list[Frame] = []
+        missing = self.missing
+        if missing is not None:
+            count = min(len(data), len(missing))
+            missing[:count] = data[:count]
+            frames = self.fill(count)
+            data = data[count:]
+        self._buffer += data
+        return frames + self._cut()
+
+    def _cut(self) -> list[Frame]:
         buffer = self._buffer
-        buffer += data
         position, available = 0, len(buffer)
         headers: list[bytes] = []
         bodies: list[bytes | bytearray] = []
@@ -144,6 +177,12 @@ class FrameReader:
             body_start = position + _FRAME_HEAD.size + header_length
             end = body_start + body_length
             if end > available:
+                if body_length >= _JOIN_BELOW and body_start <= available:
+                    self._header = bytes(buffer[position + _FRAME_HEAD.size : body_start])
+                    self._filled = available - body_start
+                    self._body = bytearray(body_length)
+                    self._body[: self._filled] = buffer[body_start:]
+                    position = available
                 break
             headers.append(bytes(buffer[position + _FRAME_HEAD.size : body_start]))
             body = buffer[body_start:end]
@@ -151,12 +190,16 @@ class FrameReader:
             position = end
         if position:
             del buffer[:position]
-        parsed = _parse(b"[" + b",".join(headers) + b"]") if headers else []
-        if len(parsed) != len(bodies):
-            raise WireError(
-                f"{len(bodies)} messages have {len(parsed)} headers: what came is no message of this library"
-            )
-        return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
+        return _frames(headers, bodies)
+
+
+def _frames(headers: list[bytes], bodies: list[bytes | bytearray]) -> list[Frame]:
+    parsed = _parse(b"[" + b",".join(headers) + b"]") if headers else []
+    if len(parsed) != len(bodies):
+        raise WireError(
+            f"{len(bodies)} messages have {len(parsed)} headers: what came is no message of this library"
+        )
+    return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
 
 
 def _frame(header: dict[str, Any], attachments: list[Buffer]) -> list[Buffer]:

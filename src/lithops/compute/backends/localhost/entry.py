@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 
+from lithops.compute.backends.localhost.pipes import read_frames
 from lithops.storage.registry import from_reference
 from lithops.version import __version__
 from lithops.wire.codec import FrameReader, hello_to_frame, statuses_to_frame, task_from_frame
@@ -27,7 +28,6 @@ from lithops.wire.pickles import Buffer
 from lithops.worker.capture import OutputCapture, log_to_stderr
 from lithops.worker.handler import Worker
 
-_READ_BYTES = 1 << 20
 _ORDERLY_EXIT_S = 2.0
 
 
@@ -54,9 +54,10 @@ def main() -> None:
     def report(status: CallStatus) -> None:
         _write(statuses_fd, statuses_to_frame([status]))
 
-    reader, jobs = FrameReader(), dict[str, JobSpec]()
-    while data := os.read(tasks_fd, _READ_BYTES):
-        for frame in reader.feed(data):
+    reader, jobs, ended = FrameReader(), dict[str, JobSpec](), False
+    while not ended:
+        ended, frames = read_frames(tasks_fd, reader)
+        for frame in frames:
             claims.next_task()
             busy.set()
             worker.run(task_from_frame(frame, jobs), report, claims.take)

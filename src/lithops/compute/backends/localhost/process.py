@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from lithops import version
+from lithops.compute.backends.localhost.pipes import read_frames
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
 from lithops.worker.capture import read_tail
 
-_READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20
+_READS = 16
+"""After so many reads of one pipe the others have their turn."""
 _WRITEV_SEGMENTS = 64
 _PACKAGE = os.path.join(os.path.dirname(version.__file__), "__init__.py")
 _BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
@@ -101,16 +103,15 @@ class WorkerProcess:
     def read(self) -> list[Frame] | None:
         """The frames that have arrived; None once the process has closed the pipe."""
         frames: list[Frame] = []
-        while True:
+        for _ in range(_READS):
             try:
-                data = os.read(self.statuses_fd, _READ_BYTES)
+                ended, arrived = read_frames(self.statuses_fd, self._reader)
             except BlockingIOError:
-                return frames
-            if not data:
+                break
+            frames += arrived
+            if ended:
                 return frames or None
-            frames.extend(self._reader.feed(data))
-            if len(data) < _READ_BYTES:
-                return frames
+        return frames
 
     def reclaim(self) -> int:
         """Take back the claims that the process has not used: it will not start that many of its last calls."""
