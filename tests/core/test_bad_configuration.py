@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from lithops.exceptions import (
     InvalidKey,
 )
 from lithops.registry import Row
-
-Workers = Callable[..., set[int]]
 
 
 def refusal(kind: type[Exception], **arguments: Any) -> str:
@@ -64,8 +62,6 @@ def test_a_value_of_the_wrong_type() -> None:
 def test_an_unknown_key_is_a_warning_that_names_the_nearest(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import logging
-
     monkeypatch.setattr(logging.getLogger("lithops"), "propagate", True)
     with FunctionExecutor(config={"localhost": {"worker_proceses": 4}}, log_level=None):
         pass

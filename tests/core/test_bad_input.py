@@ -76,14 +76,6 @@ class Unpicklable:
         self.lock = LOCK
 
 
-BIG_FUNCTION_DATA = b"x" * (9 << 20)
-"""So large that a function which holds it would be stored."""
-
-
-def big_function(*_: Any) -> int:
-    return len(BIG_FUNCTION_DATA)
-
-
 def big_local_function() -> Callable[..., int]:
     data = b"x" * (9 << 20)
     return lambda *_: len(data)

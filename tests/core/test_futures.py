@@ -19,8 +19,6 @@ from lithops.exceptions import CallCancelled, InvalidCall
 from lithops.future import ResponseFuture
 
 Eventually = Callable[..., None]
-LARGE = 9 << 20
-"""More bytes than a message holds: such a result is stored."""
 
 
 def square(x: int) -> int:
@@ -34,10 +32,6 @@ def fail(message: str) -> None:
 def states(future: ResponseFuture) -> set[str]:
     names = ("new", "invoked", "running", "ready", "done", "success", "error", "futures")
     return {name for name in names if getattr(future, name)}
-
-
-def large(letter: str) -> str:
-    return letter * LARGE
 
 
 # ---------------------------------------------------------------- states

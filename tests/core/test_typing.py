@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,7 +64,5 @@ async def asynchronous_program(fexec: FunctionExecutor) -> Any:
 
 
 def test_the_program_runs(fexec: FunctionExecutor) -> None:
-    import asyncio
-
     assert program(fexec) == [2, 6, [4, 8, 12], [2, 4], "double", True, None, True, True, 2]
     assert asyncio.run(asynchronous_program(fexec)) == 8

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lithops.invoke.batches import AdaptiveBatches, FixedBatches
@@ -24,6 +24,7 @@ observations = st.lists(st.tuples(st.integers(0, 3000), seconds), max_size=30)
 
 class TestAdaptiveBatches:
     @given(observations, st.integers(0, 1_000_000), st.integers(1, 1000))
+    @example([(1, -1e-5)], 10, 1)
     def test_sizes_stay_within_bounds(
         self, observed: list[tuple[int, float]], pending: int, workers: int
     ) -> None:

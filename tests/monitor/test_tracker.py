@@ -172,7 +172,7 @@ class TrackerMachine(RuleBasedStateMachine):
 
 
 TestTracker = TrackerMachine.TestCase
-TestTracker.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestTracker.settings = settings(max_examples=200, stateful_step_count=15, deadline=None)
 
 
 # ---------------------------------------------------------------- the rules, one by one
