@@ -176,6 +176,21 @@ def test_an_executor_inside_a_function_is_used_there(fexec: FunctionExecutor) ->
     assert fexec.map(outer_that_waits, [3, 4]).get_result(timeout=30) == [6, 12]
 
 
+def one_inside(x: int) -> ResponseFuture:
+    return FunctionExecutor(log_level=None, worker_processes=1).call_async(add, (x, 10))
+
+
+def some_inside(x: int) -> FuturesList:
+    return FunctionExecutor(log_level=None, worker_processes=1).map(add, range(x))
+
+
+def test_a_chain_over_futures_that_calls_return(fexec: FunctionExecutor) -> None:
+    assert fexec.map(one_inside, [1, 2]).map(add).get_result() == [12, 13]
+    assert fexec.map(some_inside, [3]).map(lambda results: results).get_result() == [[1, 2, 3]]
+    reduced = fexec.map_reduce(some_inside, [2, 3], lambda results: results)
+    assert fexec.get_result(reduced) == [[1, 2], [1, 2, 3]]
+
+
 def test_a_failure_further_down_comes_up(fexec: FunctionExecutor) -> None:
     future = fexec.call_async(middle_that_fails, 2)
     with pytest.raises(LookupError, match="two is not there"):

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from lithops.exceptions import InvalidCall, StorageError
+import cloudpickle
+
+from lithops.exceptions import InvalidCall, LithopsError
 from lithops.future import ResponseFuture
 from lithops.monitor.monitor import JobMonitor
+from lithops.wait import flatten
 from lithops.wire.failures import failure_of
 from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, StoredBlob
+from lithops.wire.pickles import dump, join
 
 
 def follow(monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[ResponseFuture]]) -> None:
@@ -70,7 +74,7 @@ class _Waiting:
     def _ended(self, future: ResponseFuture) -> None:
         try:
             self._take_in(future)
-        except StorageError as error:
+        except LithopsError as error:
             # An input that cannot be read is this call's failure: it would wait for ever otherwise.
             failure = failure_of(error, pickle.dumps)
             self._monitor.fail(self._job_key, self._index, failure)
@@ -81,16 +85,21 @@ class _Waiting:
         if status.failure is not None:
             self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future, self._monitor))
             return
+        returned = flatten(future.value()) if future.futures else []
         with self._lock:
-            self._missing -= 1
+            self._missing += len(returned) - 1
             complete = self._missing == 0
+        for inner in returned:
+            inner.add_done_callback(self._ended)
         if complete:
             inputs = tuple([_result_of(future, self._monitor) for future in self._futures])
             self._monitor.push(self._job_key, [Call(self._index, inputs)])
 
 
 def _result_of(future: ResponseFuture, monitor: JobMonitor) -> Blob:
-    """The result as a blob that the job's own workers can read."""
+    """The result as a blob that the job's own workers can read; of futures that were returned, their results."""
+    if future.futures:
+        return InlineBlob(join(dump(future.result(), cloudpickle.dumps)))
     status = future.settled_status()
     assert status is not None
     assert status.result is not None

@@ -43,6 +43,8 @@ _COALESCE_S = 0.0005
 """While statuses pour in, the reader rests this long between reads, so that it handles many at a time."""
 _COALESCE_FROM = 4
 _EXIT_S = 2.0
+_BURY_S = 0.2
+"""A process that has closed its pipe has ended, or is about to: nobody else waits longer for it to do so."""
 
 
 class LocalhostCompute:
@@ -282,7 +284,7 @@ class LocalhostCompute:
 
     def _bury(self, process: WorkerProcess) -> None:
         """The process has closed its pipe: find out how it ended."""
-        code = process.wait(_EXIT_S)
+        code = process.wait(_BURY_S)
         kills = count_memory_kills()
         for_memory = code == -9 and kills > self._memory_kills
         self._memory_kills = kills
