@@ -19,7 +19,12 @@ from lithops import FunctionExecutor
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("lithops", deadline=None)
 hypothesis.settings.load_profile("lithops")
-pytest.register_assert_rewrite("lithops.testing.storage", "lithops.testing.compute")
+pytest.register_assert_rewrite(
+    "lithops.testing.storage",
+    "lithops.testing.compute",
+    "lithops.testing.compute_failures",
+    "lithops.testing.stats",
+)
 
 _WORKER = b"lithops.compute.backends.localhost.entry"
 _MATPLOTLIB_CACHE = os.path.expanduser("~/.cache/matplotlib")

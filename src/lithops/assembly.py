@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from lithops.cleaning import Cleaner
 from lithops.clock import Clock
 from lithops.compute.base import ComputeBackend, SupportsDirectResults
 from lithops.config.model import Settings
+from lithops.exceptions import StorageError
 from lithops.invoke.invoker import Invoker
 from lithops.monitor.logs import JobLogs
 from lithops.monitor.monitor import JobMonitor
@@ -19,6 +21,8 @@ from lithops.monitor.sources.storage import StorageSource
 from lithops.prepare.prepare import Preparer
 from lithops.storage.base import StorageBackend
 from lithops.storage.client import Storage
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,11 @@ class Core:
         self.monitor.close()
         self.compute.close()
         if not self.keep_data:
-            self.cleaner.clean_all()
+            try:
+                self.cleaner.clean_all()
+            except StorageError as error:
+                # The results are safe, and this may be the interpreter's exit: no reason to fail.
+                logger.warning("data is left in the storage, `lithops clean` removes it: %s", error)
 
 
 def assemble(

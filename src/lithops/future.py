@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from lithops.exceptions import CallCancelled, NotSerializable
-from lithops.job import JobInfo
+from lithops.job import READ_RETRIES, JobInfo, read_patiently
 from lithops.wire.failures import error_of
 from lithops.wire.ids import call_id
 from lithops.wire.messages import CallStatus, Failure, Phase, unpack_stats
@@ -267,7 +267,7 @@ class ResponseFuture:
         self,
         throw_except: bool = True,
         internal_storage: Any = None,  # noqa: ARG002 - kept for programs of 3.x
-        retries: int = 10,  # noqa: ARG002 - kept for programs of 3.x
+        retries: int = READ_RETRIES,
         wait_dur_sec: float = 1,  # noqa: ARG002 - kept for programs of 3.x
         timeout: float | None = None,
     ) -> Any:
@@ -285,7 +285,7 @@ class ResponseFuture:
                 raise self._failure_error()
             return None
         try:
-            value = self.value()
+            value = self.value(retries)
         except NotSerializable:
             if throw_except:
                 raise
@@ -306,12 +306,15 @@ class ResponseFuture:
             raise CallCancelled(f"{self!r} was cancelled")
         return self._failure_error() if self.error else None
 
-    def value(self) -> Any:
-        """What the function returned, futures as they are. Only for calls that returned."""
+    def value(self, retries: int = READ_RETRIES) -> Any:
+        """What the function returned, futures as they are. Only for calls that returned.
+
+        While the storage is unavailable, reading is tried again `retries` times.
+        """
         if self._value is _UNREAD:
             assert self._status is not None
             assert self._status.result is not None
-            body = self.job.owner.read(self._status.result)
+            body = read_patiently(self.job.owner, self._status.result, retries)
             try:
                 self._value = load(body)
             except (Exception, SystemExit) as reason:

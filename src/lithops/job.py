@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lithops.compute.base import RuntimeInfo
+from lithops.exceptions import StorageUnavailable
 from lithops.wire.messages import Blob, Call, CallStatus, JobSpec, StorageRef
 from lithops.wire.pickles import Buffer
 
 if TYPE_CHECKING:
     from lithops.future import ResponseFuture
+
+
+READ_RETRIES = 10
+_READ_PAUSE_S = 0.02
 
 
 class FutureOwner(Protocol):
@@ -37,6 +42,16 @@ class FutureOwner(Protocol):
     def settles_here(self) -> bool:
         """Whether the thread that asks is the one that settles the futures: it must not wait for them."""
         ...
+
+
+def read_patiently(owner: FutureOwner, blob: Blob, retries: int) -> Buffer:
+    """The bytes of a blob; while the storage is unavailable, tried again `retries` times, later each time."""
+    for attempt in range(retries):
+        try:
+            return owner.read(blob)
+        except StorageUnavailable:
+            owner.wait(threading.Event(), _READ_PAUSE_S * 2**attempt)
+    return owner.read(blob)
 
 
 @dataclass(slots=True, eq=False)

@@ -104,13 +104,14 @@ class Invoker:
         if queue is not None:
             queue.unsettled.pop(index, None)
 
-    def finished(self, task_id: int) -> None:
-        """A task needs its slot no more."""
+    def finished(self, task_id: int) -> str:
+        """A task needs its slot no more. Gives the key of its job."""
         slot = self._slots.release(task_id)
-        queue = None if slot is None else self._queues.get(slot.job_key)
-        if slot is not None and queue is not None:
+        queue = self._queues.get(slot.job_key)
+        if queue is not None:
             queue.in_flight -= slot.calls
             queue.batches.observe(slot.settled, slot.busy_s)
+        return slot.job_key
 
     def drop_job(self, job_key: str) -> None:
         """All calls of the job are settled."""

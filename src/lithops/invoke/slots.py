@@ -36,6 +36,6 @@ class Slots:
             slot.settled += 1
             slot.busy_s += busy_s
 
-    def release(self, task_id: int) -> Slot | None:
-        """The task needs its slot no more; None if it had none."""
-        return self._taken.pop(task_id, None)
+    def release(self, task_id: int) -> Slot:
+        """The task needs its slot no more."""
+        return self._taken.pop(task_id)

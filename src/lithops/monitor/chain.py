@@ -85,7 +85,7 @@ class _Waiting:
         if status.failure is not None:
             self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future, self._monitor))
             return
-        returned = flatten(future.value()) if future.futures else []
+        returned = flatten(future.value(retries=0)) if future.futures else []
         with self._lock:
             self._missing += len(returned) - 1
             complete = self._missing == 0
@@ -99,7 +99,7 @@ class _Waiting:
 def _result_of(future: ResponseFuture, monitor: JobMonitor) -> Blob:
     """The result as a blob that the job's own workers can read; of futures that were returned, their results."""
     if future.futures:
-        return InlineBlob(join(dump(future.result(), cloudpickle.dumps)))
+        return InlineBlob(join(dump(future.result(retries=0), cloudpickle.dumps)))
     status = future.settled_status()
     assert status is not None
     assert status.result is not None

@@ -167,12 +167,15 @@ class JobMonitor:
         statuses = self._source.receive(self._wait_s(longest_s))
         now = self._clock.now()
         if statuses:
-            outcome = self._tracker.hear(statuses)
-            self._account(outcome)
-            self._send(now)  # first of all: while futures are settled here, workers are busy again
-            self._settle(outcome.settled)
+            self._hear(statuses, now)
         self._apply(self._tracker.expire(now))
         self._check_health(now)
+
+    def _hear(self, statuses: Sequence[CallStatus], now: float) -> None:
+        outcome = self._tracker.hear(statuses)
+        self._account(outcome)
+        self._send(now)  # first of all: while futures are settled here, workers are busy again
+        self._settle(outcome.settled)
 
     def _run(self) -> None:
         try:
@@ -286,9 +289,14 @@ class JobMonitor:
             return
         self._next_health = now + _HEALTH_EVERY_S
         activations = self._tracker.activations()
-        if activations:
-            for activation_id, failure in self._compute.dead(list(activations)).items():
-                self._apply(self._tracker.bury(activations[activation_id], failure))
+        dead = self._compute.dead(list(activations)) if activations else {}
+        if dead:
+            # What an activation has said before it died counts: it may be there, and not read yet.
+            self._hear(self._source.receive(0.0), now)
+        still_held = self._tracker.activations()
+        for activation_id, failure in dead.items():
+            if activation_id in still_held:
+                self._apply(self._tracker.bury(still_held[activation_id], failure))
 
     # ------------------------------------------------------------ what follows
 
@@ -303,7 +311,7 @@ class JobMonitor:
         for status in outcome.settled:
             self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
         for task_id in outcome.finished_tasks:
-            self._invoker.finished(task_id)
+            self._forget_if_over(self._invoker.finished(task_id))
         now = self._clock.now() if outcome.resend else 0.0
         for again in outcome.resend:
             self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
@@ -326,8 +334,13 @@ class JobMonitor:
         del self._jobs[job_key]
         self._tracker.drop_job(job_key)
         self._invoker.drop_job(job_key)
-        self._source.forget(job_key)
+        self._forget_if_over(job_key)
         logger.debug("job %s: every call has ended", job_key)
+
+    def _forget_if_over(self, job_key: str) -> None:
+        """Stop watching a job once no task holds a slot for it: after a cancel that is later than its last call."""
+        if job_key not in self._jobs and not self._tracker.has_tasks(job_key):
+            self._source.forget(job_key)
 
     def _publish(self, future: ResponseFuture) -> None:
         """Store the status as a worker would have, marked as the last attempt's: no other follows."""

@@ -160,6 +160,10 @@ class JobTracker:
         }
         return {task_id: held for task_id, held in found.items() if held}
 
+    def has_tasks(self, job_key: str) -> bool:
+        """Whether a task in flight holds calls of the job, settled or not."""
+        return any(task.job_key == job_key for task in self._tasks.values())
+
     def is_settled(self, job_key: str, index: int) -> bool:
         job = self._jobs.get(job_key)
         return job is None or index in job.settled

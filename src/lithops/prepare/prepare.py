@@ -17,7 +17,7 @@ from typing import Any
 
 from lithops.compute.base import ComputeBackend, RuntimeInfo
 from lithops.config.model import Settings
-from lithops.exceptions import DataLimitExceeded, InvalidCall
+from lithops.exceptions import DataLimitExceeded, InvalidCall, StorageError
 from lithops.future import ResponseFuture
 from lithops.job import FutureOwner, Job, JobInfo, RetryPolicy
 from lithops.prepare.bind import Binder
@@ -243,7 +243,10 @@ class Preparer:
             if failure is None:
                 return False
             blob: Blob | None = failure.exception
-            error = error_of(failure, None if blob is None else bytes(self._owner.read(blob)))
+            try:
+                error = error_of(failure, None if blob is None else bytes(self._owner.read(blob)))
+            except StorageError:
+                return True  # what cannot be looked at now is rather tried once too often
             if isinstance(retry_on, type | tuple):
                 return isinstance(error, retry_on)
             return bool(retry_on(error))

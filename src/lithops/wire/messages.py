@@ -127,7 +127,8 @@ class Phase(str, Enum):
     LOST = "lost"
     CANCELLED = "cancelled"
     DECLINED = "declined"
-    """The activation gives the call back without having started it: it is sent again at no cost to its retries."""
+    """The activation gives the call back without having started it: it is sent again at no cost to its retries.
+    Only for direct results: in a storage it would take the place of the status that follows."""
 
 
 class FailureKind(str, Enum):

@@ -59,7 +59,7 @@ class SimulatedCloud:
     def executor(self, **section: Any) -> FunctionExecutor:
         """A client of this cloud. `section` is the section `lithops` of its configuration.
 
-        What it waits for must be waited for without `timeout=`, which is real time; `as_completed` is not for it.
+        Wait for its calls without `timeout=`, which is real time.
         """
         # Functions need no modules: client and workers are one process.
         defaults: dict[str, Any] = {"mode": "serverless", "include_modules": None, "execution_timeout": 60}
