@@ -34,6 +34,8 @@ def main() -> None:
             environments.prepare(options.environments, name)
     if options.setup:
         return
+    # Compiled modules are kept, as they are for users: else each start would compile them again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch:
         places = [_place(peer, options.environments, Path(scratch)) for peer in peers]
