@@ -234,12 +234,13 @@ class JobMonitor:
             self._invoker.push(job_key, [call for call in calls if call.index in self._unsettled[job_key]])
 
     def _send(self, now: float) -> None:
+        stamp = time.time()  # before sending: a worker may start the call before this thread goes on
         # A call may be settled by the failure of its sending, which frees a slot for the next.
         while sent := self._invoker.pump(now):
             for sending in sent:
-                self._apply(self._note_sent(sending, now))
+                self._apply(self._note_sent(sending, now, stamp))
 
-    def _note_sent(self, sending: Sending, now: float) -> Outcome:
+    def _note_sent(self, sending: Sending, now: float, stamp: float) -> Outcome:
         task = sending.task
         key = task.job.job_key
         # The calls of a task run one after the other, so the last may have to wait for all before it.
@@ -256,7 +257,7 @@ class JobMonitor:
         if sending.error:
             failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
             return self._tracker.bury(task.task_id, failure)
-        stamp, unsettled = time.time(), self._unsettled[key]
+        unsettled = self._unsettled[key]
         for call in task.calls:
             unsettled[call.index].mark_sent(stamp)
         return Outcome()

@@ -53,7 +53,7 @@ class LocalhostCompute:
     name = "localhost"
 
     def __init__(self, config: LocalhostConfig, *, environment: Mapping[str, str] | None = None) -> None:
-        self._python = config.runtime or sys.executable
+        self._python = os.path.expanduser(config.runtime) or sys.executable
         self._environment = {**os.environ, **(environment or {})}
         self.limits = Limits(
             max_activations=config.processes,
