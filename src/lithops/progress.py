@@ -40,10 +40,12 @@ class Progress:
         """Bring the bar up to date."""
         if not self._shown:
             return
-        if self._bar is None and time.monotonic() - self._since >= _SHOW_AFTER_S:
+        waited_s = time.monotonic() - self._since
+        if self._bar is None and waited_s >= _SHOW_AFTER_S:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=self._total, unit="call", leave=True)
+            self._bar.start_t -= waited_s  # what ended before there was a bar took its time too
         if self._bar is not None:
             self._bar.update(min(ended, self._total) - self._bar.n)
 
