@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,10 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", _MATPLOTLIB_CACHE))
         patch.delenv("LITHOPS_CONFIG", raising=False)
         patch.delenv("LITHOPS_CONFIG_FILE", raising=False)
+        # Programs that are started in the background ignore Ctrl-C, and so would all that they start.
+        interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
+        signal.signal(signal.SIGINT, interrupted)
 
 
 @pytest.fixture(scope="module", autouse=True)
