@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lithops import constants
@@ -36,9 +36,15 @@ class Core:
     preparer: Preparer
     cleaner: Cleaner
     keep_data: bool
+    owner_pid: int = field(default_factory=os.getpid)
 
     def shut_down(self) -> None:
-        """Cancel what is running, stop what was started, and remove the executor's data from the storage."""
+        """Cancel what is running, stop what was started, and remove the executor's data from the storage.
+
+        In a child that this process has forked, nothing: all of it is the parent's.
+        """
+        if os.getpid() != self.owner_pid:
+            return
         self.monitor.close()
         self.compute.close()
         if not self.keep_data:

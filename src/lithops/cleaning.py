@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from lithops.future import ResponseFuture
@@ -22,7 +21,6 @@ class Cleaner:
         self._storage = storage
         self._bucket = bucket
         self._executor_id = executor_id
-        self._owner_pid = os.getpid()
 
     def clean(self, job_keys: Iterable[str], *, cloudobjects: bool, functions: bool) -> None:
         """Remove the objects of these jobs; cloud objects, and functions of all the bucket's users, only if asked."""
@@ -37,7 +35,7 @@ class Cleaner:
 
     def clean_all(self) -> None:
         """Remove everything of this executor's jobs."""
-        if os.getpid() == self._owner_pid and self._storage.bucket_exists(self._bucket):
+        if self._storage.bucket_exists(self._bucket):
             self._remove(executor_prefix(self._executor_id))
 
     def _remove(self, prefix: str) -> None:

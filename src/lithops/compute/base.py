@@ -84,8 +84,6 @@ class StatusSource(Protocol):
         """Nothing more is expected of this job."""
         ...
 
-    def close(self) -> None: ...
-
 
 @runtime_checkable
 class SupportsDirectResults(Protocol):

@@ -147,8 +147,6 @@ class JobMonitor:
 
     def close(self) -> None:
         """Cancel what is left, and stop. No future stays unsettled."""
-        if os.getpid() != self._owner_pid:
-            return
         self._post(self._cancel_all)
         self._stopping = True
         thread = self._thread

@@ -48,9 +48,6 @@ class StorageSource:
     def forget(self, job_key: str) -> None:
         self._seen.pop(job_key, None)
 
-    def close(self) -> None:
-        self.wake()
-
     def _poll(self) -> list[CallStatus]:
         statuses: list[CallStatus] = []
         for job_key, seen in list(self._seen.items()):

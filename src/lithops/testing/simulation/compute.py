@@ -173,9 +173,6 @@ class Connection:
     def forget(self, job_key: str) -> None:
         """Nothing to do: what still comes is ignored by the client."""
 
-    def close(self) -> None:
-        self.wake()
-
     def _arrive(self, message: bytes) -> None:
         self._arrived += statuses_from_text(message)
         self.wake()
