@@ -141,16 +141,19 @@ class FunctionExecutor:
         runtime_memory: int | None = None, timeout: float | None = None,
         include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
         retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
+        max_concurrency: int | None = None, speculative: bool = False,
     ) -> ResponseFuture:  # fmt: skip
         """Call `func` once. A tuple spreads over its parameters, a dict goes by name, anything else is one argument.
 
         `runtime_memory` is in MB, `timeout` in seconds. `retries` repeats a call that failed, after `backoff` seconds
-        (doubling), if `retry_on` (exception classes, or a function of the exception) agrees.
+        (doubling), if `retry_on` (exception classes, or a function of the exception) agrees. `max_concurrency` and
+        `speculative` are about many calls: see `map`.
         Raises `InvalidCall` or `NotSerializable` before anything is sent.
         """
         options = JobOptions(
             extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
             exclude_modules=exclude_modules, retries=retries, retry_on=retry_on, backoff=backoff,
+            max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         self.job_monitor.check_open()
         job, _ = self._preparer.calls("A", Binder(func), [data], DataOptions(), options)
@@ -166,17 +169,19 @@ class FunctionExecutor:
         obj_newline: str | None = "\n", timeout: float | None = None,
         include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
         retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
-        max_concurrency: int | None = None,
+        max_concurrency: int | None = None, speculative: bool = False,
     ) -> FuturesList:  # fmt: skip
         """Call `map_function` once for each element of `map_iterdata`.
 
         `chunksize` is the number of calls per task, `obj_chunk_size` in bytes; the rest as for `call_async`.
-        `max_concurrency` bounds how many of these calls run at once. Over earlier futures, each call gets a result.
+        `max_concurrency` bounds how many of these calls run at once. With `speculative`, the last calls are run a
+        second time when they take much longer than the others did: the first result counts, so the function must bear
+        being called twice. Over earlier futures, each call gets a result.
         """
         options = JobOptions(
             extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
             exclude_modules=exclude_modules, chunksize=chunksize, retries=retries, retry_on=retry_on,
-            backoff=backoff, max_concurrency=max_concurrency,
+            backoff=backoff, max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         data = DataOptions(
             obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
@@ -194,19 +199,19 @@ class FunctionExecutor:
         obj_reduce_by_key: bool = False, spawn_reducer: int = 20,
         include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
         retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
-        max_concurrency: int | None = None,
+        max_concurrency: int | None = None, speculative: bool = False,
     ) -> FuturesList:  # fmt: skip
         """`map`, and then `reduce_function` with the list of the results: once, or once for each object.
 
-        A reducer is prepared at once and sent when its inputs are complete, so that it never holds a worker while it
-        waits: `spawn_reducer` is accepted for programs of 3.x. Gives the map's futures followed by the reducers'.
+        A reducer starts when its inputs are complete, so that it never holds a worker while it waits, and not before
+        `spawn_reducer` percent of all map calls have ended. Gives the map's futures followed by the reducers'.
         """
         if not ALWAYS <= spawn_reducer <= ALL_COMPLETED:
             raise InvalidCall(f"spawn_reducer is {spawn_reducer!r}: it must be a percentage from 0 to 100")
         options = JobOptions(
             extra_env=extra_env, runtime_memory=map_runtime_memory, timeout=timeout, include_modules=include_modules,
             exclude_modules=exclude_modules, chunksize=chunksize, retries=retries, retry_on=retry_on,
-            backoff=backoff, max_concurrency=max_concurrency,
+            backoff=backoff, max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         data = DataOptions(
             obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
@@ -220,7 +225,8 @@ class FunctionExecutor:
         reducing = self._preparer.collecting(mapping, reducer, extra_args_reduce, len(groups), options)
         reducing.info.single = not obj_reduce_by_key
         mapped = self._submit(mapping, inputs)
-        return FuturesList([*mapped, *self._submit(reducing, groups)], executor=self)
+        reduced = self._submit(reducing, groups, not_before=spawn_reducer)
+        return FuturesList([*mapped, *reduced], executor=self)
 
     def imap(
         self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
@@ -334,11 +340,13 @@ class FunctionExecutor:
         job, sources = self._preparer.calls("M", binder, elements(iterdata), data, options)
         return job, [], sources
 
-    def _submit(self, job: Job, inputs: Sequence[Sequence[ResponseFuture]] = ()) -> list[ResponseFuture]:
+    def _submit(
+        self, job: Job, inputs: Sequence[Sequence[ResponseFuture]] = (), *, not_before: int = ALWAYS
+    ) -> list[ResponseFuture]:
         logger.info("%s: %s, %d call(s)", job.spec.job_key, job.info.function_name, len(job.futures))
         if job.futures:
             self.job_monitor.submit(job)
-            follow(self.job_monitor, job.spec.job_key, inputs)
+            follow(self.job_monitor, job.spec.job_key, inputs, not_before=not_before)
         self.futures.extend(job.futures)
         return job.futures
 

@@ -378,7 +378,7 @@ class ResponseFuture:
                 "function_name": job.function_name,
                 "runtime_memory": job.runtime_memory,
                 "storage": job.storage,
-                "retries": job.retries,
+                "last_attempt": job.last_attempt,
                 "give_up_s": job.give_up_s,
                 "single": job.single,
                 "intermediate": job.intermediate,

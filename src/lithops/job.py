@@ -65,7 +65,8 @@ class JobInfo:
     runtime_memory: int
     storage: StorageRef
     owner: FutureOwner
-    retries: int = 0
+    last_attempt: int = 0
+    """The number of the last attempt that a call can have: no other follows it."""
     give_up_s: float = 0.0
     """How long a process that got a future from elsewhere waits for it, in seconds."""
     single: bool = False
@@ -103,3 +104,5 @@ class Job:
     max_concurrency: int | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     backoff_s: float = 0.0
+    speculative: bool = False
+    """Whether calls that are late get a second runner."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gates import Gate, pass_gate
+from gates import Gate, arrive, pass_gate
 
 import lithops
 from lithops import FunctionExecutor
@@ -256,6 +256,42 @@ def test_one_reducer_for_each_object(fexec: FunctionExecutor) -> None:
     assert fexec.get_result(single) == [("b.txt", 1, 7)]
 
 
+def after_all(results: list[Any], gate: str) -> list[Any]:
+    arrive(gate, results[0])
+    return results
+
+
+@pytest.mark.parametrize(("percent", "starts_early"), [(ALWAYS, True), (50, True), (51, False), (100, False)])
+def test_reducers_start_when_so_many_maps_have_ended(
+    fexec: FunctionExecutor, tmp_path: Path, percent: int, starts_early: bool, eventually: Eventually
+) -> None:
+    """Of two objects one is done, so its reducer could start; half of all map calls have ended."""
+    bucket = "two-objects"
+    fexec.storage.create_bucket(bucket)
+    fexec.storage.put_object(bucket, "done", "")
+    fexec.storage.put_object(bucket, "late", "")
+    maps, reducers = Gate(tmp_path, "maps"), Gate(tmp_path, "reducers")
+    (tmp_path / "open").touch()
+
+    def read(obj: Any, opened: str, closed: str) -> str:
+        return str(pass_gate(closed if obj.key == "late" else opened, obj.key))
+
+    futures = fexec.map_reduce(
+        read, bucket, after_all, extra_args=(str(tmp_path / "open"), maps.path),
+        extra_args_reduce=(reducers.path,), obj_reduce_by_key=True, spawn_reducer=percent,
+    )  # fmt: skip
+    assert futures[0].result(timeout=10) == "done"
+    eventually(lambda: maps.arrived("late"))
+    if starts_early:
+        assert futures[2].result(timeout=10) == ["done"]
+    else:
+        # What is sent after it has come back: it would have been before.
+        assert fexec.call_async(square, 3).result(timeout=10) == 9
+        assert not reducers.arrived("done")
+    maps.open()
+    assert fexec.get_result(futures, timeout=10) == [["done"], ["late"]]
+
+
 def test_a_spawn_reducer_that_is_no_percentage(fexec: FunctionExecutor) -> None:
     with pytest.raises(ValueError, match="spawn_reducer is 101: it must be a percentage from 0 to 100"):
         fexec.map_reduce(square, [1], add_up, spawn_reducer=101)
@@ -286,6 +322,37 @@ def test_max_concurrency_bounds_how_many_run(fexec: FunctionExecutor, tmp_path: 
     assert fexec.get_result(futures, timeout=10) == [0, 1]
     ends = [future.stats["worker_end_tstamp"] for future in futures]
     assert ends[0] <= futures[1].stats["worker_start_tstamp"]
+
+
+def slow_at_first(number: int, gate: str) -> int:
+    """The last call waits at the gate when it is made for the first time."""
+    if number == 9:
+        if not os.path.exists(f"{gate}.9"):
+            return int(pass_gate(gate, number))
+        arrive(gate, "twin")
+    return number
+
+
+def test_a_late_call_is_run_a_second_time(
+    fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually, workers: Callable[[], set[int]]
+) -> None:
+    """The first result counts, and who runs for nothing is stopped: its worker is free again."""
+    gate = Gate(tmp_path)
+    futures = fexec.map(slow_at_first, [(number, gate.path) for number in range(10)], speculative=True)
+    assert fexec.get_result(futures, timeout=20) == list(range(10))
+    assert gate.arrived("twin")
+    eventually(lambda: gate.pid(9) not in workers())
+
+
+def test_without_asking_no_call_is_run_twice(fexec: FunctionExecutor, tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    futures = fexec.map(slow_at_first, [(number, gate.path) for number in range(10)])
+    fexec.wait(futures, return_when=90, timeout=20)
+    with pytest.raises(TimeoutError):
+        futures[9].result(timeout=1)
+    gate.open()
+    assert fexec.get_result(futures, timeout=20) == list(range(10))
+    assert not gate.arrived("twin")
 
 
 def test_chunks_of_any_size(fexec: FunctionExecutor) -> None:

@@ -41,6 +41,7 @@ class TrackerMachine(RuleBasedStateMachine):
         self.tasks: list[tuple[str, dict[int, int]]] = []
         self.finished: set[int] = set()
         self.declined: Counter[CallKey] = Counter()
+        self.twinned: set[CallKey] = set()
         self.sent: Counter[CallKey] = Counter()
 
     # ------------------------------------------------------------ what the client does
@@ -95,6 +96,19 @@ class TrackerMachine(RuleBasedStateMachine):
     def bury(self, data: st.DataObject) -> None:
         self.take(self.tracker.bury(data.draw(st.integers(0, len(self.tasks) - 1)), LOST))
 
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data())
+    def twin(self, data: st.DataObject) -> None:
+        outcome = self.tracker.twin(data.draw(st.integers(0, len(self.tasks) - 1)))
+        for again in outcome.resend:
+            key = again.job_key, again.index
+            assert key not in self.settled
+            assert key not in self.twinned, f"{key} has a twin already"
+            assert not again.failed
+            self.twinned.add(key)
+            self.current[key] = self.pending[key] = again.attempt
+        assert outcome.settled == []
+
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(sorted(self.sizes)))
@@ -121,13 +135,20 @@ class TrackerMachine(RuleBasedStateMachine):
         for again in outcome.resend:
             key = again.job_key, again.index
             assert key not in self.settled, f"{key} is to be sent again, though it is settled"
-            assert again.attempt == self.current[key] + again.failed
-            assert again.attempt <= self.retries[again.job_key]
-            self.current[key] = self.pending[key] = again.attempt
+            # Of a call with a twin, the first attempt may be the one that is left.
+            assert again.attempt - self.current[key] - again.failed in (
+                {0, -1} if key in self.twinned else {0}
+            )
+            assert again.attempt <= self.retries[again.job_key] + (key in self.twinned)
+            self.current[key] = max(self.current[key], again.attempt)
+            self.pending[key] = again.attempt
             self.declined[key] += not again.failed
         assert len({(again.job_key, again.index, again.attempt) for again in outcome.resend}) == len(
             outcome.resend
         )
+        for outrun in outcome.outrun:
+            assert outrun in outcome.settled
+            assert (outrun.job_key, outrun.index) in self.twinned
         for started in outcome.started:
             assert started in by
         for job, size in self.sizes.items():
@@ -246,6 +267,74 @@ def test_a_failure_and_a_success_that_come_together() -> None:
     outcome = tracker.hear([status(0, Phase.RAISED, task_id=0), status(0, Phase.RETURNED, task_id=0)])
     assert [each.phase for each in outcome.settled] == [Phase.RETURNED]
     assert outcome.resend == []
+
+
+# ---------------------------------------------------------------- twins of late calls
+
+
+def racing_tracker(retries: int = 0) -> JobTracker:
+    """A call whose attempt 0 is late in task 0, with its twin, attempt 1, in task 1."""
+    tracker = tracker_with(retries)
+    outcome = tracker.twin(0)
+    assert [(again.attempt, again.failed) for again in outcome.resend] == [(1, False)]
+    tracker.sent(1, "j", [(0, 1)], deadline=20.0)
+    return tracker
+
+
+@pytest.mark.parametrize(("winner", "loser"), [(0, 1), (1, 0)])
+def test_the_first_of_two_to_return_counts(winner: int, loser: int) -> None:
+    tracker = racing_tracker()
+    outcome = tracker.hear([status(0, Phase.RETURNED, task_id=winner, attempt=winner)])
+    assert [each.attempt for each in outcome.settled] == [winner]
+    assert outcome.outrun == outcome.settled
+    assert tracker.tasks_of("j", [0]) == {loser: [0]}
+    late = tracker.hear([status(0, Phase.RETURNED, task_id=loser, attempt=loser)])
+    assert (late.settled, late.finished_tasks) == ([], [loser])
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (1, 0)])
+def test_a_failure_counts_only_when_no_other_attempt_runs(first: int, last: int) -> None:
+    tracker = racing_tracker()
+    failed = status(0, Phase.LOST, task_id=first, attempt=first)
+    for outcome in (tracker.hear([failed]), tracker.hear([failed])):
+        assert (outcome.settled, outcome.resend) == ([], [])
+    (settled,) = tracker.hear([status(0, Phase.RAISED, task_id=last, attempt=last)]).settled
+    assert settled.failure == RAISED
+
+
+def test_a_twin_costs_no_retry() -> None:
+    tracker = racing_tracker(retries=1)
+    tracker.hear([status(0, Phase.RAISED, task_id=0)])
+    (again,) = tracker.hear([status(0, Phase.RAISED, task_id=1, attempt=1)]).resend
+    assert (again.attempt, again.failed) == (2, True)
+    tracker.sent(2, "j", [(0, 2)], deadline=30.0)
+    assert len(tracker.hear([status(0, Phase.RAISED, task_id=2, attempt=2)]).settled) == 1
+
+
+def test_a_twin_that_is_declined_is_sent_again() -> None:
+    tracker = racing_tracker()
+    (again,) = tracker.hear([status(0, Phase.DECLINED, task_id=1, attempt=1)]).resend
+    assert (again.attempt, again.failed) == (1, False)
+    tracker.sent(2, "j", [(0, 1)], deadline=30.0)
+    assert tracker.hear([status(0, Phase.LOST, task_id=0)]).settled == []
+    assert len(tracker.hear([status(0, Phase.RETURNED, task_id=2, attempt=1)]).settled) == 1
+
+
+def test_the_last_one_in_the_race_that_is_declined_is_sent_again() -> None:
+    tracker = racing_tracker()
+    assert tracker.hear([status(0, Phase.LOST, task_id=1, attempt=1)]).settled == []
+    (again,) = tracker.hear([status(0, Phase.DECLINED, task_id=0)]).resend
+    assert (again.attempt, again.failed) == (0, False)
+    tracker.sent(2, "j", [(0, 0)], deadline=30.0)
+    assert len(tracker.hear([status(0, Phase.LOST, task_id=2)]).settled) == 1
+
+
+def test_no_call_has_two_twins() -> None:
+    tracker = racing_tracker()
+    assert tracker.twin(0).resend == tracker.twin(1).resend == []
+
+
+# ---------------------------------------------------------------- calls that end by themselves
 
 
 def test_silence_is_a_failure_at_the_deadline() -> None:

@@ -159,6 +159,22 @@ def cancel_midway(journey: Journey) -> None:
         journey.judge(future, triple, number)
 
 
+def late_calls_twice(journey: Journey) -> None:
+    journey.is_speculative = True
+    retries = journey.random.choice([0, RETRIES])
+    futures = journey.executor.map(
+        picky, range(journey.count), retries=retries, speculative=True, retry_on=(CallError, StorageUnavailable),
+        **journey.options,
+    )  # fmt: skip
+    journey.watch(futures)
+    journey.executor.wait(throw_except=False, show_progressbar=False)
+    journey.finish()
+    for number, future in enumerate(futures):
+        journey.judge(future, picky, number)
+        attempts = [each.attempt for each in journey.cloud.history.of(future.job_key, future.index)]
+        assert max(attempts, default=0) <= retries + 1
+
+
 def many_jobs(journey: Journey) -> None:
     executor, count = journey.executor, max(1, journey.count // 3)
     calls = [executor.call_async(triple, number, retries=RETRIES) for number in range(count)]
@@ -186,6 +202,7 @@ KINDS: tuple[Callable[[Journey], None], ...] = (
     chain_without_retries,
     chain_across_executors,
     cancel_midway,
+    late_calls_twice,
     many_jobs,
 )
 

@@ -5,6 +5,7 @@ The results do not pass through the user's program: the worker gets them as they
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 from collections.abc import Sequence
@@ -21,10 +22,19 @@ from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, 
 from lithops.wire.pickles import dump, join
 
 
-def follow(monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[ResponseFuture]]) -> None:
-    """Send call `i` of the job once all futures of `inputs[i]` have returned; if one fails, the call fails so too."""
-    for index, futures in enumerate(inputs):
-        _Waiting(monitor, job_key, index, futures).start()
+def follow(
+    monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[ResponseFuture]], *, not_before: int = 0
+) -> None:
+    """Send call `i` of the job once all futures of `inputs[i]` have returned; if one fails, the call fails so too.
+
+    No call is sent before `not_before` percent of all these futures have ended.
+    """
+    waiting = [_Waiting(monitor, job_key, index, futures) for index, futures in enumerate(inputs)]
+    # One call alone needs all of them anyway.
+    if not_before and len(waiting) > 1:
+        _Threshold(waiting, not_before).start()
+    for each in waiting:
+        each.start()
 
 
 def as_futures(iterdata: Any) -> list[ResponseFuture]:
@@ -61,14 +71,14 @@ class _Waiting:
         self._monitor = monitor
         self._job_key = job_key
         self._index = index
-        self._futures = futures
+        self.futures = futures
         self._missing = len(futures)
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        if not self._futures:
+        if not self.futures:
             self._monitor.push(self._job_key, [Call(self._index, ())])
-        for future in self._futures:
+        for future in self.futures:
             future.add_done_callback(self._ended)
 
     def _ended(self, future: ResponseFuture) -> None:
@@ -86,14 +96,48 @@ class _Waiting:
             self._monitor.fail(self._job_key, self._index, _inherited(status.failure, future, self._monitor))
             return
         returned = flatten(future.value(retries=0)) if future.futures else []
-        with self._lock:
-            self._missing += len(returned) - 1
-            complete = self._missing == 0
         for inner in returned:
+            self.need()
             inner.add_done_callback(self._ended)
+        self.got_one()
+
+    def need(self) -> None:
+        """There is one thing more to wait for."""
+        with self._lock:
+            self._missing += 1
+
+    def got_one(self) -> None:
+        """One of the things to wait for is there."""
+        with self._lock:
+            self._missing -= 1
+            complete = self._missing == 0
         if complete:
-            inputs = tuple([_result_of(future, self._monitor) for future in self._futures])
+            inputs = tuple([_result_of(future, self._monitor) for future in self.futures])
             self._monitor.push(self._job_key, [Call(self._index, inputs)])
+
+
+class _Threshold:
+    """Holds calls back until a part of all their inputs has ended."""
+
+    def __init__(self, waiting: Sequence[_Waiting], percent: int) -> None:
+        self._waiting = waiting
+        self._missing = math.ceil(sum(len(each.futures) for each in waiting) * percent / 100)
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        for each in self._waiting:
+            each.need()
+        for each in self._waiting:
+            for future in each.futures:
+                future.add_done_callback(self._ended)
+
+    def _ended(self, future: ResponseFuture) -> None:  # noqa: ARG002 - which one makes no difference
+        with self._lock:
+            self._missing -= 1
+            reached = self._missing == 0
+        if reached:
+            for each in self._waiting:
+                each.got_one()
 
 
 def _result_of(future: ResponseFuture, monitor: JobMonitor) -> Blob:

@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lithops.clock import Clock
@@ -28,6 +28,7 @@ from lithops.future import ResponseFuture
 from lithops.invoke.invoker import Invoker, Sending
 from lithops.job import Job
 from lithops.monitor.logs import JobLogs
+from lithops.monitor.stragglers import Stragglers
 from lithops.monitor.tracker import JobTracker, Outcome
 from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_to_text
@@ -63,6 +64,7 @@ class JobMonitor:
         self._threaded = threaded
         self._owner_pid = os.getpid()
         self._tracker = JobTracker()
+        self._stragglers = Stragglers()
         self._jobs: dict[str, Job] = {}
         self._unsettled: dict[str, dict[int, ResponseFuture]] = {}
         self._inbox: deque[Callable[[], None]] = deque()
@@ -167,6 +169,8 @@ class JobMonitor:
         if statuses:
             self._hear(statuses, now)
         self._apply(self._tracker.expire(now))
+        for task_id in self._stragglers.late(now):
+            self._apply(self._tracker.twin(task_id))
         self._check_health(now)
 
     def _hear(self, statuses: Sequence[CallStatus], now: float) -> None:
@@ -186,7 +190,12 @@ class JobMonitor:
 
     def _wait_s(self, longest_s: float) -> float:
         now = self._clock.now()
-        times = [now + longest_s, self._tracker.next_deadline(), self._invoker.next_due(now)]
+        times = [
+            now + longest_s,
+            self._tracker.next_deadline(),
+            self._invoker.next_due(now),
+            self._stragglers.next_due(),
+        ]
         if self._jobs and isinstance(self._compute, SupportsHealth):
             times.append(self._next_health)
         return (
@@ -213,6 +222,8 @@ class JobMonitor:
         self._unsettled[key] = {future.index: future for future in job.futures}
         self._tracker.add_job(key, job.retry)
         self._source.watch(key)
+        if job.speculative:
+            self._stragglers.add_job(key, len(job.futures))
         self._invoker.add_job(
             job.spec,
             job.runtime,
@@ -255,6 +266,7 @@ class JobMonitor:
         if sending.error:
             failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
             return self._tracker.bury(task.task_id, failure)
+        self._stragglers.sent(task.task_id, key, now)
         unsettled = self._unsettled[key]
         for call in task.calls:
             unsettled[call.index].mark_sent(stamp)
@@ -264,6 +276,10 @@ class JobMonitor:
         # Settled first, so that what the backend reports of them afterwards comes second.
         tasks = self._tracker.tasks_of(job_key, indexes)
         self._apply(self._tracker.cancel(job_key, indexes))
+        self._stop_calls(job_key, tasks)
+
+    def _stop_calls(self, job_key: str, tasks: Mapping[int, Sequence[int]]) -> None:
+        """Have the backend stop these calls of each task, if it can."""
         if isinstance(self._compute, SupportsCancel):
             for task_id, held in tasks.items():
                 self._compute.cancel(task_id, job_key, held)
@@ -311,7 +327,10 @@ class JobMonitor:
             self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
         for task_id in outcome.finished_tasks:
             self._forget_if_over(self._invoker.finished(task_id))
-        now = self._clock.now() if outcome.resend else 0.0
+        now = self._clock.now()
+        self._stragglers.heard(outcome.settled, outcome.finished_tasks, now)
+        for status in outcome.outrun:
+            self._stop_calls(status.job_key, self._tracker.tasks_of(status.job_key, [status.index]))
         for again in outcome.resend:
             self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
 
@@ -332,6 +351,7 @@ class JobMonitor:
         del self._unsettled[job_key]
         del self._jobs[job_key]
         self._tracker.drop_job(job_key)
+        self._stragglers.drop_job(job_key)
         self._invoker.drop_job(job_key)
         self._forget_if_over(job_key)
         logger.debug("job %s: every call has ended", job_key)
@@ -345,7 +365,7 @@ class JobMonitor:
         """Store the status as a worker would have, marked as the last attempt's: no other follows."""
         status = future.settled_status()
         assert status is not None
-        final = replace(status, attempt=future.job.retries)
+        final = replace(status, attempt=future.job.last_attempt)
         key = status_key(final.job_key, final.index, final.attempt)
         self._storage.put(self._bucket, key, statuses_to_text([final]))
 

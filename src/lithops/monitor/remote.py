@@ -102,7 +102,7 @@ class RemoteWatcher:
     def _settle(self, status: CallStatus, stamp: float) -> None:
         with self._lock:
             waiting = self._waiting.get((status.job_key, status.index), [])
-            if not waiting or not _is_final(status, waiting[0][0].job.retries):
+            if not waiting or not _is_final(status, waiting[0][0].job.last_attempt):
                 return
             del self._waiting[status.job_key, status.index]
             if not any(job_key == status.job_key for job_key, _ in self._waiting):
@@ -120,11 +120,11 @@ class RemoteWatcher:
             late = [
                 key for key, waiting in self._waiting.items() if all(until < before for _, until in waiting)
             ]
-            retries = {key: self._waiting[key][0][0].job.retries for key in late}
+            attempts = {key: self._waiting[key][0][0].job.last_attempt for key in late}
         failure = Failure(kind, kind.value, message)
-        return [CallStatus(*key, Phase.LOST, attempt=retries[key], failure=failure) for key in late]
+        return [CallStatus(*key, Phase.LOST, attempt=attempts[key], failure=failure) for key in late]
 
 
-def _is_final(status: CallStatus, retries: int) -> bool:
+def _is_final(status: CallStatus, last_attempt: int) -> bool:
     """Whether no other attempt can follow this one."""
-    return status.phase in (Phase.RETURNED, Phase.CANCELLED) or status.attempt >= retries
+    return status.phase in (Phase.RETURNED, Phase.CANCELLED) or status.attempt >= last_attempt

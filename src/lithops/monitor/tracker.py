@@ -8,7 +8,7 @@ activations. It gives an `Outcome`: calls that are settled, calls to send again,
                  sent                 returned · last failure · deadline · dead · cancelled
     (pending) ─────────► in flight ────────────────────────────────────────────────────────► settled
         ▲                    │
-        └────────────────────┘ declined, or a failure that is retried
+        └────────────────────┘ declined, a failure that is retried, or a twin beside a late attempt
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Outcome:
     settled: list[CallStatus] = field(default_factory=list)
     resend: list[Resend] = field(default_factory=list)
     finished_tasks: list[int] = field(default_factory=list)
+    outrun: list[CallStatus] = field(default_factory=list)
+    """Those of the settled calls of which another attempt is still under way, for nothing."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class _Job:
     settled: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     """The current attempt of calls that are past their first."""
+    racing: dict[int, set[int]] = field(default_factory=dict)
+    """The attempts still under way of calls that were given a twin; empty once all of them have failed."""
 
 
 @dataclass(slots=True)
@@ -126,6 +130,19 @@ class JobTracker:
         self._fail(task_id, Phase.LOST, failure, outcome)
         return outcome
 
+    def twin(self, task_id: int) -> Outcome:
+        """The task is late: send each of its calls once more, beside it. The first to return counts."""
+        outcome = Outcome()
+        task = self._tasks.get(task_id)
+        job = None if task is None else self._jobs.get(task.job_key)
+        if task is not None and job is not None:
+            for index, attempt in task.waiting.items():
+                if index not in job.settled and index not in job.racing:
+                    job.racing[index] = {attempt, attempt + 1}
+                    job.attempts[index] = attempt + 1
+                    outcome.resend.append(Resend(task.job_key, index, attempt + 1, failed=False))
+        return outcome
+
     def cancel(self, job_key: str, indexes: Iterable[int]) -> Outcome:
         """Settle these calls as cancelled, unless they are settled already. Their tasks keep their slots."""
         failure = Failure(FailureKind.CANCELLED, "cancelled", "the call was cancelled before it returned")
@@ -182,13 +199,13 @@ class JobTracker:
         current = job.attempts.get(status.index, 0)
         if status.phase is Phase.RETURNED or status.phase is Phase.CANCELLED:
             self._settle(status, outcome)
-        elif status.attempt < current:
-            return  # a failure of an attempt that has been followed by another
+        elif _is_followed(job, status, current):
+            return
         elif status.phase is Phase.DECLINED:
             if not held:
                 return  # told twice: it has been sent again already
-            outcome.resend.append(Resend(status.job_key, status.index, current, failed=False))
-        elif _is_retried(job.policy, current, status):
+            outcome.resend.append(Resend(status.job_key, status.index, status.attempt, failed=False))
+        elif _is_retried(job, current, status):
             job.attempts[status.index] = current + 1
             outcome.resend.append(Resend(status.job_key, status.index, current + 1, failed=True))
         else:
@@ -211,6 +228,8 @@ class JobTracker:
             job.settled.add(status.index)
             job.attempts.pop(status.index, None)
             outcome.settled.append(status)
+            if job.racing.get(status.index, set()) - {status.attempt}:
+                outcome.outrun.append(status)
 
     def _fail(self, task_id: int, phase: Phase, failure: Failure, outcome: Outcome) -> None:
         task = self._tasks.get(task_id)
@@ -223,12 +242,24 @@ class JobTracker:
             self._hear(status, outcome)
 
 
-def _is_retried(policy: RetryPolicy, attempt: int, status: CallStatus) -> bool:
+def _is_followed(job: _Job, status: CallStatus, current: int) -> bool:
+    """Whether another attempt has followed this one, or still runs beside it: its failure changes nothing then."""
+    racing = job.racing.get(status.index)
+    if not racing:
+        return status.attempt < current
+    if status.phase is Phase.DECLINED and (status.attempt == current or racing == {status.attempt}):
+        return False  # it has not run, and stays in the race
+    racing.discard(status.attempt)
+    return bool(racing)
+
+
+def _is_retried(job: _Job, attempt: int, status: CallStatus) -> bool:
     """Whether a failure of this attempt is followed by another."""
-    if attempt >= policy.retries:
+    # A twin was no retry.
+    if attempt - (status.index in job.racing) >= job.policy.retries:
         return False
     try:
-        return policy.applies(status)
+        return job.policy.applies(status)
     except Exception:
         # What a user's `retry_on` raises must not stop the calls of others.
         logger.exception(

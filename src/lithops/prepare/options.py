@@ -31,6 +31,8 @@ class JobOptions:
     """Seconds before the first retry; each further one waits twice as long."""
     max_concurrency: int | None = None
     """How many calls of the job may run at once."""
+    speculative: bool = False
+    """Whether calls that take much longer than the others are run a second time, beside the first."""
 
     def __post_init__(self) -> None:
         _check("timeout", self.timeout, more_than=0)
@@ -39,6 +41,8 @@ class JobOptions:
         _check("backoff", self.backoff, at_least=0)
         _check("max_concurrency", self.max_concurrency, at_least=1)
         _check("runtime_memory", self.runtime_memory, at_least=1)
+        if not isinstance(self.speculative, bool):
+            raise InvalidCall(f"speculative is {self.speculative!r}: it must be True or False")
         variables: Mapping[Any, Any] = self.extra_env or {}
         for name, value in variables.items():
             if not isinstance(name, str) or not isinstance(value, str):

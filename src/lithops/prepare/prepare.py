@@ -161,7 +161,7 @@ class Preparer:
             runtime_memory=memory,
             storage=spec.storage,
             owner=self._owner,
-            retries=retries,
+            last_attempt=retries + options.speculative,
             give_up_s=self._settings.execution_timeout + self._compute.limits.startup_s,
             stats={
                 "host_job_create_tstamp": created,
@@ -183,6 +183,7 @@ class Preparer:
             max_concurrency=options.max_concurrency,
             retry=RetryPolicy(retries, self._retry_filter(options)),
             backoff_s=options.backoff,
+            speculative=options.speculative,
         )
 
     def _partitioned(
