@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import shutil
 import sys
 import time
 import weakref
@@ -25,14 +24,15 @@ from lithops.compute.backends.localhost.config import LocalhostConfig
 from lithops.compute.backends.localhost.endings import (
     count_memory_kills,
     failure_of_exit,
+    failure_of_slow_start,
     failure_of_start,
     failure_of_timeout,
 )
 from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
+from lithops.compute.backends.localhost.runtime import runtime_of
 from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource, Throttled
-from lithops.exceptions import ConfigError
 from lithops.wire.codec import Frame, statuses_from_frames
-from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, Task
+from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, StorageRef, Task
 
 _INLINE_BYTES = 8 << 20
 """Up to here a pipe is faster than a file."""
@@ -42,19 +42,20 @@ _PATIENCE_S = 0.01
 _COALESCE_S = 0.0005
 """While statuses pour in, the reader rests this long between reads, so that it handles many at a time."""
 _COALESCE_FROM = 4
-_EXIT_S = 2.0
+_MOMENT_S = 0.01
+"""A process that was killed ends within this, a container does not."""
 _BURY_S = 0.2
 """A process that has closed its pipe has ended, or is about to: nobody else waits longer for it to do so."""
+_OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 class LocalhostCompute:
-    """Runs tasks in worker processes of this machine. `receive` and `invoke` belong to one thread."""
+    """Runs tasks in worker processes of this machine, or in containers. `receive` and `invoke` belong to one thread."""
 
     name = "localhost"
 
     def __init__(self, config: LocalhostConfig, *, environment: Mapping[str, str] | None = None) -> None:
-        self._python = os.path.expanduser(config.runtime) or sys.executable
-        self._environment = {**os.environ, **(environment or {})}
+        self._runtime = runtime_of(config.runtime, environment or {})
         self.limits = Limits(
             max_activations=config.processes,
             inline_bytes=_INLINE_BYTES,
@@ -64,6 +65,7 @@ class LocalhostCompute:
         )
         self._idle: list[WorkerProcess] = []
         self._busy: dict[WorkerProcess, Assignment] = {}
+        self._ending: list[WorkerProcess] = []
         self._memory_kills = count_memory_kills()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
@@ -79,19 +81,15 @@ class LocalhostCompute:
     # ------------------------------------------------------------ runtimes
 
     def deploy(self, runtime: str, memory_mb: int, timeout_s: float) -> RuntimeInfo:  # noqa: ARG002
-        """Nothing is deployed here: the runtime is a Python interpreter of this machine."""
-        if shutil.which(self._python) is None:
-            raise ConfigError(
-                f"localhost: runtime: found '{self._python}', which is no program on this machine; allowed is the path "
-                "of a Python interpreter that has cloudpickle, or nothing for the one that runs this program"
-            )
-        return RuntimeInfo(self._python, memory_mb, f"{sys.version_info[0]}.{sys.version_info[1]}")
+        """See that the configured runtime is there. An image that is not is pulled."""
+        self._runtime.check()
+        return RuntimeInfo(self._runtime.name, memory_mb, _OURS)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"python": self._python, "worker_processes": self.limits.max_activations}
+        return {self._runtime.kind: self._runtime.name, "worker_processes": self.limits.max_activations}
 
     def runtimes(self) -> Sequence[RuntimeInfo]:
-        return [self.deploy(self._python, 0, 0)]
+        return [self.deploy(self._runtime.name, 0, 0)]
 
     def remove(self, runtime: str) -> None:
         raise ComputeError(f"localhost has deployed nothing, so there is no runtime '{runtime}' to remove")
@@ -99,11 +97,11 @@ class LocalhostCompute:
     # ------------------------------------------------------------ tasks out
 
     def invoke(self, task: Task, runtime: RuntimeInfo) -> str:  # noqa: ARG002 - there is one runtime
-        process = self._idle.pop() if self._idle else self._start()
+        process = self._idle.pop() if self._idle else self._start(task.job.storage)
         self._busy[process] = Assignment(task, time.monotonic())
         process.send(task)
         self._watch(process)
-        return f"pid-{process.pid}"
+        return process.name
 
     def cancel(self, task_id: int, job_key: str, indexes: Sequence[int]) -> None:  # noqa: ARG002
         """Stop calls of a task: those that wait are taken back, the one that runs dies with its process."""
@@ -160,22 +158,26 @@ class LocalhostCompute:
         idle, busy = self._idle, list(self._busy)
         self._idle, self._busy = [], {}
         for process in busy:
-            process.kill()
+            self._retire(process)
         for process in idle:
             process.say_goodbye()
-        for process in (*busy, *idle):
+        for process in idle:
+            process.wait(process.exit_s)
             self._retire(process)
+        for process in self._ending:
+            process.wait(process.exit_s)
+        self._ending.clear()
 
     # ------------------------------------------------------------ processes
 
-    def _start(self) -> WorkerProcess:
+    def _start(self, storage: StorageRef) -> WorkerProcess:
         if len(self._busy) >= self.limits.max_activations:
             raise Throttled(f"all {self.limits.max_activations} worker processes are busy")
         try:
-            process = WorkerProcess(self._python, self._environment)
+            process = self._runtime.start(storage)
         except OSError as error:
             raise ComputeError(
-                f"a worker process of '{self._python}' cannot be started: {error}; check localhost: runtime"
+                f"a worker of {self._runtime} cannot be started: {error}; check localhost: runtime"
             ) from error
         self._selector.register(process.statuses_fd, selectors.EVENT_READ, process)
         return process
@@ -189,16 +191,16 @@ class LocalhostCompute:
         elif not registered:
             self._selector.register(process.tasks_fd, selectors.EVENT_WRITE, process)
 
-    def _retire(self, process: WorkerProcess) -> int | None:
-        """Let go of a process that is ending, and give its exit code."""
+    def _retire(self, process: WorkerProcess) -> None:
+        """Let go of a process, and of what its calls have started. Whoever takes longer to end is not waited for."""
         for fd in (process.statuses_fd, process.tasks_fd):
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)
-        code = process.wait(_EXIT_S)
         process.kill()
-        process.wait(_EXIT_S)
         process.close()
-        return code
+        self._ending = [ending for ending in self._ending if ending.wait(0) is None]
+        if process.wait(_MOMENT_S) is None:
+            self._ending.append(process)
 
     def _read(self, process: WorkerProcess) -> None:
         frames = process.read()
@@ -213,12 +215,11 @@ class LocalhostCompute:
         """The process is up: the clock of its first call starts now."""
         process.ready = True
         said = hello.header["hello"]
-        if tuple(said["python"]) != sys.version_info[:2]:
-            theirs = ".".join(map(str, said["python"]))
-            ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        theirs = ".".join(map(str, said["python"]))
+        if theirs != _OURS:
             message = (
-                f"the runtime '{self._python}' is Python {theirs}, this program runs on Python {ours}: "
-                f"functions cannot move between them; set localhost: runtime to a Python {ours}"
+                f"the runtime '{self._runtime.name}' is Python {theirs}, this program runs on Python {_OURS}: "
+                f"functions cannot move between them; set localhost: runtime to one with Python {_OURS}"
             )
             self._lose(process, Failure(FailureKind.LOST, "lost", message))
         elif process in self._busy:
@@ -262,7 +263,7 @@ class LocalhostCompute:
                     Phase.STARTED,
                     task.task_id,
                     running.attempt,
-                    f"pid-{process.pid}",
+                    process.name,
                 )
             )
 
@@ -280,7 +281,12 @@ class LocalhostCompute:
                 frames = process.read() if process.ready else []
                 self._take(statuses_from_frames(frames or []), process)
                 if process in self._busy and self._busy[process].since == assignment.since:
-                    self._lose(process, failure_of_timeout(self._allowed_s(process)))
+                    self._lose(process, self._overdue(process))
+
+    def _overdue(self, process: WorkerProcess) -> Failure:
+        if process.ready:
+            return failure_of_timeout(self._allowed_s(process))
+        return failure_of_slow_start(str(self._runtime), _STARTUP_S, last_words=process.last_words())
 
     def _bury(self, process: WorkerProcess) -> None:
         """The process has closed its pipe: find out how it ended."""
@@ -293,7 +299,12 @@ class LocalhostCompute:
             if process.ready:
                 failure = failure_of_exit(code, killed_for_memory=for_memory, last_words=words)
             else:
-                failure = failure_of_start(self._python, code, last_words=words)
+                failure = failure_of_start(
+                    str(self._runtime),
+                    code,
+                    needs=f"Python {_OURS} and {self._runtime.needs}",
+                    last_words=words,
+                )
             self._lose(process, failure)
         elif process in self._idle:
             self._idle.remove(process)
@@ -320,7 +331,7 @@ class LocalhostCompute:
                 phase,
                 task.task_id,
                 running.attempt,
-                f"pid-{process.pid}",
+                process.name,
                 failure=failure,
                 logs=process.last_words(),
             )

@@ -16,7 +16,8 @@ class LocalhostConfig:
     mode: ClassVar[str] = "localhost"
 
     runtime: str = ""
-    """The Python interpreter that runs the workers; empty: the one that runs this program."""
+    """What runs the workers: the path or name of a Python interpreter, or a container image, as ``python:3.11-slim``;
+    empty: the interpreter that runs this program."""
     worker_processes: Annotated[int, Between(1)] | None = None
     """How many worker processes; none: one for each CPU that this process may use."""
     max_workers: Annotated[int, Between(1)] | None = None

@@ -28,10 +28,16 @@ def failure_of_exit(code: int | None, *, killed_for_memory: bool, last_words: st
     return Failure(kind, kind.value, message + _quoted(last_words))
 
 
-def failure_of_start(python: str, code: int | None, *, last_words: str) -> Failure:
-    """The failure of a call whose worker has ended before it was ready for any."""
+def failure_of_start(runtime: str, code: int | None, *, needs: str, last_words: str) -> Failure:
+    """The failure of a call whose worker has ended before it was ready for any. `runtime` lacks what it `needs`."""
+    message = f"the worker of {runtime} ended with code {code} before it was ready; it needs {needs}"
+    return Failure(FailureKind.LOST, FailureKind.LOST.value, message + _quoted(last_words))
+
+
+def failure_of_slow_start(runtime: str, startup_s: float, *, last_words: str) -> Failure:
+    """The failure of a call whose worker takes too long to be ready for any."""
     message = (
-        f"the worker process of '{python}' ended with code {code} before it was ready; it needs cloudpickle"
+        f"the worker of {runtime} was not ready after {startup_s:g} s; see if this machine is overloaded"
     )
     return Failure(FailureKind.LOST, FailureKind.LOST.value, message + _quoted(last_words))
 

@@ -31,9 +31,8 @@ from lithops.worker.handler import Worker
 _ORDERLY_EXIT_S = 2.0
 
 
-def main() -> None:
-    """Run tasks until the client closes the pipe."""
-    claims_fd = int(sys.argv[1])
+def main(claims_fd: int, name: str) -> None:
+    """Run tasks until the client closes the pipe. The client knows this worker as `name`."""
     claims = Claims(claims_fd)
     tasks_fd, statuses_fd = os.dup(0), os.dup(1)
     os.register_at_fork(after_in_child=lambda: _leave(claims_fd, tasks_fd, statuses_fd))
@@ -48,7 +47,7 @@ def main() -> None:
         target=_end_with_client, args=(tasks_fd, busy), daemon=True, name="lithops-lifeline"
     )
     lifeline.start()
-    worker = Worker(f"pid-{os.getpid()}", from_reference, OutputCapture(2))
+    worker = Worker(name, from_reference, OutputCapture(2))
     _write(statuses_fd, hello_to_frame(__version__, sys.version_info[:2], os.getpid()))
 
     def report(status: CallStatus) -> None:
@@ -114,9 +113,5 @@ def _end_with_client(tasks_fd: int, busy: threading.Event) -> None:
     if not busy.is_set():
         # The main thread sees it too, and ends in order: executors that calls made clean up.
         time.sleep(_ORDERLY_EXIT_S)
-    # The worker leads a process group of its own: see `WorkerProcess`.
+    # The worker leads a process group of its own: see `Interpreter.start`; in a container, its init sees to that.
     os.killpg(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,67 +1,41 @@
-"""One worker process as its client sees it: pipes, the task in hand, and how it ended."""
+"""One worker process as its client sees it: channels, the task in hand, and how it ended."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from typing import ClassVar
 
-from lithops import version
+from lithops.compute.backends.localhost.channels import Channels
 from lithops.compute.backends.localhost.pipes import read_frames
 from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
 from lithops.wire.messages import Call, JobSpec, Task
 from lithops.worker.capture import read_tail
 
-_PIPE_BYTES = 1 << 20
 _READS = 16
 """After so many reads of one pipe the others have their turn."""
 _WRITEV_SEGMENTS = 64
-_PACKAGE = os.path.join(os.path.dirname(version.__file__), "__init__.py")
-_BOOT = "from lithops.compute.backends.localhost.entry import main; main()"
-_BOOT_ELSEWHERE = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("lithops", sys.argv[2])
-sys.modules["lithops"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["lithops"])
-"""
-"""Another interpreter gets this library by its path, and nothing else of what is installed beside it."""
 
 
 class WorkerProcess:
     """A process that runs one task at a time. Owned and used by one thread."""
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
-        self._output = _open_output()
-        claims_read, self._claims_write = os.pipe()
-        self._claims_read = claims_read
-        os.set_blocking(claims_read, False)
-        # A session of its own keeps the terminal's Ctrl-C away, and makes it one group with what its calls start.
-        self._popen = subprocess.Popen(
-            _command(python, claims_read),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._output,
-            pass_fds=(claims_read,),
-            env=dict(environment),
-            start_new_session=True,
-            bufsize=0,
-        )
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self.tasks_fd = self._popen.stdin.fileno()
-        self.statuses_fd = self._popen.stdout.fileno()
-        _widen(self.tasks_fd, self.statuses_fd)
-        os.set_blocking(self.tasks_fd, False)
-        os.set_blocking(self.statuses_fd, False)
-        self.pid = self._popen.pid
+    exit_s: ClassVar[float] = 2.0
+    """How long it may take to end when it is told to."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], channels: Channels, name: str) -> None:
+        self._popen = popen
+        self._channels = channels
+        self.name = name
+        """As it calls itself."""
+        self.tasks_fd = channels.tasks.fileno()
+        self.statuses_fd = channels.statuses.fileno()
+        self._claims_fd = channels.claims.fileno()
+        self._unused_claims_fd = channels.unused_claims.fileno()
         self.ready = False
         """Whether it has said hello."""
         self.fruitful = False
@@ -75,7 +49,7 @@ class WorkerProcess:
 
     def send(self, task: Task) -> None:
         """Hand over a task; the claims for its calls go first."""
-        os.write(self._claims_write, bytes([self._tasks_sent % 256]) * len(task.calls))
+        os.write(self._claims_fd, bytes([self._tasks_sent % 256]) * len(task.calls))
         self._tasks_sent += 1
         known = task.job.job_key in self._known_jobs
         if not known:
@@ -116,7 +90,7 @@ class WorkerProcess:
     def reclaim(self) -> int:
         """Take back the claims that the process has not used: it will not start that many of its last calls."""
         try:
-            return len(os.read(self._claims_read, 1 << 16))
+            return len(os.read(self._unused_claims_fd, 1 << 16))
         except BlockingIOError:
             return 0
 
@@ -125,12 +99,11 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process and all that its calls have started, now."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
     def say_goodbye(self) -> None:
         """Close the pipe of tasks: an idle process ends by itself."""
-        assert self._popen.stdin is not None
-        self._popen.stdin.close()
+        self._channels.tasks.close()
 
     def wait(self, timeout_s: float) -> int | None:
         """Its exit code, negative for a signal; None if it has not ended in time."""
@@ -141,19 +114,12 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """What its last call printed before the process died."""
-        fd = self._output.fileno()
+        fd = self._channels.output.fileno()
         return read_tail(fd, os.lseek(fd, 0, os.SEEK_END))
 
     def close(self) -> None:
         """Release the pipes. The process ends when it sees that."""
-        streams: Sequence[IO[Any] | None] = (self._popen.stdin, self._popen.stdout, self._output)
-        for stream in streams:
-            if stream is not None:
-                stream.close()
-        for fd in (self._claims_read, self._claims_write):
-            with contextlib.suppress(OSError):
-                os.close(fd)
-        self._claims_read = self._claims_write = -1
+        self._channels.close()
 
 
 class Assignment:
@@ -195,23 +161,3 @@ class Assignment:
         """Whether it is not known yet that the running call takes its time."""
         running = self.running
         return running is not None and running.index != self.announced
-
-
-def _command(python: str, claims_fd: int) -> list[str]:
-    if python == sys.executable:
-        return [python, "-c", _BOOT, str(claims_fd)]
-    return [python, "-c", _BOOT_ELSEWHERE + _BOOT, str(claims_fd), _PACKAGE]
-
-
-def _open_output() -> IO[bytes]:
-    """A file without a name, at whose end all writes go: it is emptied between calls, while others hold it open."""
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the process closes it
-    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
-    return file
-
-
-def _widen(*fds: int) -> None:
-    """Let pipes hold more than the usual 64 KiB, where the system lets us: fewer turns for large messages."""
-    for fd in fds:
-        with contextlib.suppress(OSError, AttributeError):  # not on Linux, or this user has too many of them
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
