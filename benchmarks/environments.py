@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = ROOT / "benchmarks" / ".venvs"
 
 REQUIREMENTS = {
-    "own": ["--editable", str(ROOT), "numpy", "py-spy"],
+    "own": ["--editable", f"{ROOT}[aws]", "numpy", "py-spy"],
     "peers": ["loky", "distributed", "ray", "numpy"],
-    "lithops38": ["lithops==3.8.0", "numpy"],
+    "lithops38": ["lithops==3.8.0", "boto3", "numpy"],
 }
 """What pip installs into each."""
 

@@ -1,8 +1,12 @@
-"""What all tests share: a world of their own, executors, programs to run, and a look at what is left behind."""
+"""What all tests share: a world of their own, servers, executors, programs to run, and a look at what is left behind.
+
+With ``--storage NAME`` the executors that tests share keep their objects there, all but the smallest of them.
+"""
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -11,21 +15,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from azurite_server import Azurite, running_azurite
+from fake_gcs_server import FakeGcs, running_fake_gcs
+from seaweedfs_server import SeaweedFS, running_seaweedfs
+from valkey_server import Valkey, running_valkey
 
 from lithops import FunctionExecutor
+from lithops.compute.backends.localhost import backend as localhost
 
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("lithops", deadline=None)
 hypothesis.settings.load_profile("lithops")
-pytest.register_assert_rewrite(
-    "lithops.testing.storage",
-    "lithops.testing.compute",
-    "lithops.testing.compute_failures",
-    "lithops.testing.stats",
-)
+pytest.register_assert_rewrite("lithops.testing")
 
 _WORKER = b"lithops.compute.backends.localhost.entry"
 _MATPLOTLIB_CACHE = os.path.expanduser("~/.cache/matplotlib")
@@ -36,6 +41,102 @@ Eventually = Callable[..., None]
 RunProgram = Callable[..., "subprocess.CompletedProcess[str]"]
 StartProgram = Callable[..., "subprocess.Popen[str]"]
 Workers = Callable[..., set[int]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--storage",
+        default="localhost",
+        choices=[*SECTIONS],
+        help="where shared executors keep their objects",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--storage") != "localhost":
+        other = pytest.mark.skip(reason="it is about objects on this machine's disk")
+        for item in items:
+            if item.get_closest_marker("localhost_storage"):
+                item.add_marker(other)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
+    with running_fake_gcs(tmp_path_factory.mktemp("fake-gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+def _keys(server: SeaweedFS) -> dict[str, Any]:
+    return {
+        "endpoint": server.endpoint,
+        "access_key_id": server.access_key_id,
+        "secret_access_key": server.secret_access_key,
+    }
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    "localhost": ("", lambda server: {}),
+    "minio": ("seaweedfs", _keys),
+    "gcp_storage": ("fake_gcs", lambda server: {"endpoint": server.endpoint}),
+    "azure_storage": (
+        "azurite",
+        lambda server: {
+            "endpoint": server.endpoint,
+            "storage_account_name": server.account_name,
+            "storage_account_key": server.account_key,
+        },
+    ),
+    "redis": (
+        "valkey",
+        lambda server: {"host": server.host, "port": server.port, "password": server.password},
+    ),
+}
+"""The storages: their servers, and their sections of the configuration."""
+
+
+@pytest.fixture(scope="session")
+def storage_config(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
+    """A configuration with the storage of that name, whose server runs from then on."""
+
+    def configure(name: str) -> dict[str, Any]:
+        fixture, section = SECTIONS[name]
+        server = request.getfixturevalue(fixture) if fixture else None
+        return {"lithops": {"storage": name}, name: section(server)}
+
+    return configure
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_storage(
+    own_world: None, request: pytest.FixtureRequest, storage_config: Callable[[str], dict[str, Any]]
+) -> Iterator[None]:
+    """The storage that the command line names is that of all executors without a configuration of their own."""
+    name: str = request.config.getoption("--storage")
+    if name == "localhost":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LITHOPS_CONFIG", json.dumps(storage_config(name)))
+        patch.setattr(localhost, "_INLINE_BYTES", 1000)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

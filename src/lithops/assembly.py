@@ -53,6 +53,8 @@ class Core:
             except StorageError as error:
                 # The results are safe, and this may be the interpreter's exit: no reason to fail.
                 logger.warning("data is left in the storage, `lithops clean` removes it: %s", error)
+        # Whoever still uses it opens its connections again.
+        self.storage.storage_handler.close()
 
 
 def assemble(

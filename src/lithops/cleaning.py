@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
+from lithops.exceptions import NoSuchBucket
 from lithops.future import ResponseFuture
 from lithops.storage.base import StorageBackend
-from lithops.wire.keys import (
-    FUNCTIONS_PREFIX,
-    cloudobject_key,
-    executor_prefix,
-    job_prefix,
-)
+from lithops.wire.keys import cloudobject_key, executor_prefix, functions_prefix, job_prefix
 
 
 class Cleaner:
@@ -23,19 +20,19 @@ class Cleaner:
         self._executor_id = executor_id
 
     def clean(self, job_keys: Iterable[str], *, cloudobjects: bool, functions: bool) -> None:
-        """Remove the objects of these jobs; cloud objects, and functions of all the bucket's users, only if asked."""
+        """Remove the objects of these jobs; their cloud objects, and the executor's functions, only if asked."""
         keys = sorted(job_keys)
         prefixes = [job_prefix(key) for key in keys]
         if cloudobjects:
             prefixes += [cloudobject_key(owner, "") for owner in (self._executor_id, *keys)]
         if functions:
-            prefixes.append(FUNCTIONS_PREFIX)
+            prefixes.append(functions_prefix(self._executor_id))
         for prefix in prefixes:
             self._remove(prefix)
 
     def clean_all(self) -> None:
-        """Remove everything of this executor's jobs."""
-        if self._storage.bucket_exists(self._bucket):
+        """Remove everything of this executor, but the cloud objects, which are the user's."""
+        with contextlib.suppress(NoSuchBucket):  # it has stored nothing
             self._remove(executor_prefix(self._executor_id))
 
     def _remove(self, prefix: str) -> None:

@@ -83,17 +83,19 @@ class NoSuchBucket(StorageError):
 
 
 class StorageNoSuchKeyError(StorageError):
-    """The object `key` does not exist in `bucket`."""
+    """The object `key` does not exist in `bucket`. `url` says which storage that is, where it is known."""
 
-    def __init__(self, bucket: str, key: str) -> None:
+    def __init__(self, bucket: str, key: str, url: str = "") -> None:
+        where = f" ({url})" if url else ""
         super().__init__(
-            f"there is no object '{key}' in bucket '{bucket}'; check the name, or list the bucket"
+            f"there is no object '{key}' in bucket '{bucket}'{where}; check the name, or list the bucket"
         )
         self.bucket = bucket
         self.key = key
+        self.url = url
 
-    def __reduce__(self) -> tuple[type[StorageNoSuchKeyError], tuple[str, str]]:
-        return type(self), (self.bucket, self.key)
+    def __reduce__(self) -> tuple[type[StorageNoSuchKeyError], tuple[str, str, str]]:
+        return type(self), (self.bucket, self.key, self.url)
 
 
 class AccessDenied(StorageError):

@@ -156,11 +156,7 @@ class FunctionExecutor:
             max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         self.job_monitor.check_open()
-        job, _ = self._preparer.calls("A", Binder(func), [data], DataOptions(), options)
-        if len(job.futures) != 1:
-            raise InvalidCall(f"{data!r} names {len(job.futures)} objects, which are as many calls: use map")
-        job.info.single = True
-        return self._submit(job)[0]
+        return self._submit(self._preparer.call(Binder(func), data, options))[0]
 
     def map(
         self, map_function: Callable[..., Any], map_iterdata: Any, chunksize: int | None = None,
@@ -169,14 +165,15 @@ class FunctionExecutor:
         obj_newline: str | None = "\n", timeout: float | None = None,
         include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
         retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
-        max_concurrency: int | None = None, speculative: bool = False,
+        max_concurrency: int | None = None, speculative: bool = False, obj_format: str | None = None,
     ) -> FuturesList:  # fmt: skip
         """Call `map_function` once for each element of `map_iterdata`.
 
         `chunksize` is the number of calls per task, `obj_chunk_size` in bytes; the rest as for `call_async`.
         `max_concurrency` bounds how many of these calls run at once. With `speculative`, the last calls are run a
         second time when they take much longer than the others did: the first result counts, so the function must bear
-        being called twice. Over earlier futures, each call gets a result.
+        being called twice. `obj_format` names a format of the data: csv, parquet, ... Over earlier futures, each call
+        gets a result.
         """
         options = JobOptions(
             extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
@@ -184,8 +181,9 @@ class FunctionExecutor:
             backoff=backoff, max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         data = DataOptions(
-            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
-        )
+            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline,
+            obj_format=obj_format,
+        )  # fmt: skip
         job, inputs, _ = self._prepare_map(map_function, map_iterdata, extra_args, data, options)
         return FuturesList(self._submit(job, inputs), executor=self)
 
@@ -199,7 +197,7 @@ class FunctionExecutor:
         obj_reduce_by_key: bool = False, spawn_reducer: int = 20,
         include_modules: list[str] | None = [], exclude_modules: list[str] = [], *,  # noqa: B006 - the contract's
         retries: int | None = None, retry_on: RetryOn | None = None, backoff: float = 0.0,
-        max_concurrency: int | None = None, speculative: bool = False,
+        max_concurrency: int | None = None, speculative: bool = False, obj_format: str | None = None,
     ) -> FuturesList:  # fmt: skip
         """`map`, and then `reduce_function` with the list of the results: once, or once for each object.
 
@@ -214,11 +212,14 @@ class FunctionExecutor:
             backoff=backoff, max_concurrency=max_concurrency, speculative=speculative,
         )  # fmt: skip
         data = DataOptions(
-            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline
-        )
+            obj_chunk_size=obj_chunk_size, obj_chunk_number=obj_chunk_number, obj_newline=obj_newline,
+            obj_format=obj_format,
+        )  # fmt: skip
         reducer = Binder(reduce_function, extra_args=extra_args_reduce)
-        reducer.bind([])
-        mapping, inputs, sources = self._prepare_map(map_function, map_iterdata, extra_args, data, options)
+        self._preparer.check_reducer(reducer, extra_args_reduce)
+        mapping, inputs, sources = self._prepare_map(
+            map_function, map_iterdata, extra_args, data, options, of_objects=obj_reduce_by_key
+        )
         mapping.info.intermediate = True
         groups = group_by_source(mapping.futures, sources) if obj_reduce_by_key else [mapping.futures]
         options = replace(options, runtime_memory=reduce_runtime_memory)
@@ -328,16 +329,21 @@ class FunctionExecutor:
     # ------------------------------------------------------------ how
 
     def _prepare_map(
-        self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions
+        self, function: Callable[..., Any], iterdata: Any, extra_args: Any, data: DataOptions, options: JobOptions,
+        *, of_objects: bool = False,
     ) -> tuple[Job, list[list[ResponseFuture]], list[int]]:  # fmt: skip
         """The job of a map, the futures that each of its calls waits for, and the number of each one's object."""
         self.job_monitor.check_open()
         binder = Binder(function, extra_args=extra_args)
+        if of_objects and not binder.declares_obj:
+            raise InvalidCall(
+                "obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object"
+            )
         inputs = as_futures(iterdata)
         if inputs:
-            job = self._preparer.following("M", binder, extra_args, len(inputs), options)
+            job = self._preparer.following(binder, extra_args, len(inputs), options)
             return job, [[future] for future in inputs], []
-        job, sources = self._preparer.calls("M", binder, elements(iterdata), data, options)
+        job, sources = self._preparer.calls(binder, elements(iterdata), data, options)
         return job, [], sources
 
     def _submit(

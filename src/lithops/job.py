@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 READ_RETRIES = 10
 _READ_PAUSE_S = 0.02
+_READ_LONGEST_S = 30.0
 
 
 class FutureOwner(Protocol):
@@ -45,11 +47,17 @@ class FutureOwner(Protocol):
 
 
 def read_patiently(owner: FutureOwner, blob: Blob, retries: int) -> Buffer:
-    """The bytes of a blob; while the storage is unavailable, tried again `retries` times, later each time."""
+    """The bytes of a blob; while the storage is unavailable, tried again `retries` times, later each time.
+
+    A storage may have tried for long by itself: after half a minute nothing is tried again.
+    """
+    until = time.monotonic() + _READ_LONGEST_S
     for attempt in range(retries):
         try:
             return owner.read(blob)
         except StorageUnavailable:
+            if time.monotonic() > until:
+                raise
             owner.wait(threading.Event(), _READ_PAUSE_S * 2**attempt)
     return owner.read(blob)
 

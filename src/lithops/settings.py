@@ -6,8 +6,9 @@ A backend's `config.py` is a frozen dataclass whose fields are annotated with th
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,14 @@ class Secret:
 
     def __str__(self) -> str:
         return "a secret"
+
+
+def is_secret(hint: Any) -> bool:
+    """Whether a type annotation, or a part of it, is marked as `Secret`."""
+    return isinstance(hint, Secret) or any(is_secret(part) for part in get_args(hint))
+
+
+def secret_names(cls: type) -> tuple[str, ...]:
+    """The fields of a configuration class that are secrets."""
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(field.name for field in dataclasses.fields(cls) if is_secret(hints[field.name]))

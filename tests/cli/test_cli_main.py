@@ -230,8 +230,8 @@ def test_delete_needs_a_key_or_a_prefix_and_an_empty_key_is_not_everything(
 def leftovers(storage: Storage) -> dict[str, str]:
     """One object of each kind, and one that is the user's."""
     left = {
-        "job": keys.result_key("3f9a1c-0-M000", 7, 0),
-        "function": keys.function_key("abc"),
+        "job": keys.result_key("3f9a1c-0-M000", 7, "0a1b2c"),
+        "function": keys.function_key("3f9a1c-0", "abc"),
         "cloud object": keys.cloudobject_key("3f9a1c-0-M000", "x"),
         "user": "data.csv",
     }
@@ -249,9 +249,8 @@ def age(home: Path, key_part: str, by_s: float) -> None:
 
 
 def test_clean_keeps_what_is_the_users(run: Run, storage: Storage, leftovers: dict[str, str]) -> None:
-    assert run("clean").splitlines() == [
-        "jobs: 1 objects removed (0.0 MB) from bucket 'mine'",
-        "functions: 1 objects removed (0.0 MB) from bucket 'mine'",
+    assert run("clean", "--older-than", "0s").splitlines() == [
+        "jobs: 2 objects removed (0.0 MB) from bucket 'mine'",
         "logs: 1 files removed",
     ]
     assert storage.list_keys("mine") == sorted([leftovers["cloud object"], leftovers["user"]])
@@ -260,7 +259,8 @@ def test_clean_keeps_what_is_the_users(run: Run, storage: Storage, leftovers: di
 
 def test_clean_all(run: Run, storage: Storage, leftovers: dict[str, str]) -> None:
     assert (
-        "cloud objects: 1 objects removed (0.0 MB) from bucket 'mine'" in run("clean", "--all").splitlines()
+        "cloud objects: 1 objects removed (0.0 MB) from bucket 'mine'"
+        in run("clean", "--all", "--older-than", "0s").splitlines()
     )
     assert storage.list_keys("mine") == [leftovers["user"]]
 
@@ -268,13 +268,15 @@ def test_clean_all(run: Run, storage: Storage, leftovers: dict[str, str]) -> Non
 def test_clean_spares_what_is_young(
     run: Run, storage: Storage, leftovers: dict[str, str], home: Path
 ) -> None:
-    assert "jobs: 0 objects" in run("clean", "--older-than", "1h", "--all")
+    out = run("clean", "--all")
+    assert "jobs: 0 objects removed" in out
+    assert "2 younger ones stay (--older-than 0s removes them)" in out
     assert len(storage.list_keys("mine")) == 4
-    age(home, "lithops.jobs", 3700)
+    age(home, "results", 3700)
     age(home, "3f9a1c-0-M000.log", 3700)
+    assert "jobs: 0 objects removed" in run("clean")
     out = run("clean", "--older-than", "1h", "--all")
-    assert "jobs: 1 objects" in out
-    assert "functions: 0 objects" in out
+    assert "jobs: 1 objects removed (0.0 MB) from bucket 'mine'; 1 younger ones stay" in out
     assert "logs: 1 files" in out
     assert leftovers["job"] not in storage.list_keys("mine")
 
@@ -286,8 +288,8 @@ def test_clean_without_a_bucket(run: Run) -> None:
 
 def test_clean_takes_many_objects(run: Run, storage: Storage) -> None:
     for index in range(2500):
-        storage.put_object("mine", keys.result_key("3f9a1c-0-M000", index, 0), b"")
-    assert "jobs: 2500 objects removed" in run("clean")
+        storage.put_object("mine", keys.result_key("3f9a1c-0-M000", index, "0a1b2c"), b"")
+    assert "jobs: 2500 objects removed" in run("clean", "--older-than", "0s")
     assert storage.list_keys("mine") == []
 
 

@@ -122,7 +122,7 @@ def test_logs_of_a_job_that_ran(run: Run, tmp_path: Path) -> None:
     headers = re.findall(r"^--- (\d+) speak\b.*\nspoken (\d)\n", done.stdout, re.MULTILINE)
     assert sorted(headers) == [("00000", "1"), ("00001", "2")]
     assert job_key in run("logs", "get").stdout
-    cleaned = run("clean")
+    cleaned = run("clean", "--older-than", "0s")
     assert "logs: 1 files removed" in cleaned.stdout
     assert run("logs", "get", job_key).returncode == 1
 

@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lithops.accounts import AwsAccount, AzureAccount, GcpAccount
 from lithops.compute import registry as compute_registry
 from lithops.compute.backends.localhost.config import LocalhostConfig
 from lithops.config import LithopsSection, Settings, default_config, load_config, resolve, resolve_storage
@@ -22,6 +23,7 @@ from lithops.config import loader as loader_module
 from lithops.config.model import RabbitmqSection
 from lithops.exceptions import ConfigError
 from lithops.settings import Secret
+from lithops.storage import registry as storage_registry
 from lithops.storage.backends.localhost.config import LocalhostStorageConfig
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
@@ -468,14 +470,25 @@ def test_resolve_storage_refuses(write: Callable[[str], str]) -> None:
 
 
 def test_the_example_holds_every_key_with_its_default() -> None:
-    example = yaml.safe_load(EXAMPLE.read_text())
-    defaults = {
+    accounts = (AwsAccount, GcpAccount, AzureAccount)
+    defaults: dict[str, dict[str, Any]] = {
         "lithops": dataclasses.asdict(LithopsSection()),
-        "localhost": dataclasses.asdict(LocalhostConfig()) | dataclasses.asdict(LocalhostStorageConfig()),
         "rabbitmq": dataclasses.asdict(RabbitmqSection()),
+        **{account.account_section: dataclasses.asdict(account()) for account in accounts},
     }
-    assert example == defaults
-    assert resolve(config_file=EXAMPLE).raw == resolve().raw
+    for registry in (compute_registry, storage_registry):
+        for name in registry.backend_names():
+            config = registry.config_class(name)()
+            inherited = {
+                field.name
+                for account in accounts
+                if isinstance(config, account)
+                for field in dataclasses.fields(account)
+            }
+            own = {key: value for key, value in dataclasses.asdict(config).items() if key not in inherited}
+            defaults[name] = {**defaults.get(name, {}), **own}
+    assert yaml.safe_load(EXAMPLE.read_text()) == defaults
+    assert resolve(config_file=EXAMPLE).shown() == resolve().shown()
 
 
 def test_every_key_of_the_example_has_a_comment() -> None:

@@ -18,7 +18,7 @@ from lithops.exceptions import (
     InvalidKey,
     NotSerializable,
 )
-from lithops.wire.keys import FUNCTIONS_PREFIX, JOBS_PREFIX
+from lithops.wire.keys import JOBS_PREFIX
 
 Workers = Callable[..., set[int]]
 
@@ -56,8 +56,7 @@ class Untouched:
         assert self._workers() == self._before
         storage = self.fexec.storage
         storage.create_bucket(storage.bucket)
-        for prefix in (JOBS_PREFIX, FUNCTIONS_PREFIX):
-            assert storage.list_keys(storage.bucket, prefix) == []
+        assert storage.list_keys(storage.bucket, JOBS_PREFIX) == []
 
 
 @pytest.fixture
@@ -216,7 +215,7 @@ MISTAKES: dict[str, tuple[Callable[[FunctionExecutor], Any], type[Exception], st
     "several objects for one call": (
         lambda f: f.call_async(read, several(f)),
         InvalidCall,
-        r"^'of-this-test' names 2 objects, which are as many calls: use map$",
+        r"^the data names 2 objects \('data.txt' in bucket 'of-this-test', .*, which are as many calls: use map$",
     ),
     "a name that leaves the storage's folder": (
         lambda f: f.map(read, ["bucket/../../etc/passwd"]),

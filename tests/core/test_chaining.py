@@ -203,6 +203,7 @@ def shown_config() -> dict[str, Any]:
         return fexec.config
 
 
+@pytest.mark.localhost_storage
 @pytest.mark.parametrize("how", ["config", "config_file", "arguments"])
 def test_executors_inside_functions_have_the_same_configuration(tmp_path: Path, how: str) -> None:
     file = tmp_path / "lithops.yaml"

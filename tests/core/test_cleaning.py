@@ -12,8 +12,9 @@ import pytest
 import lithops
 from lithops import FunctionExecutor
 from lithops.storage.utils import CloudObject, StorageNoSuchKeyError
-from lithops.wire.keys import CLOUDOBJECTS_PREFIX, FUNCTIONS_PREFIX, JOBS_PREFIX
+from lithops.wire.keys import CLOUDOBJECTS_PREFIX, JOBS_PREFIX, functions_prefix
 
+pytestmark = pytest.mark.localhost_storage
 LARGE = 9 << 20
 
 
@@ -57,8 +58,19 @@ def test_arguments_results_and_functions_are_stored_once(stored: FunctionExecuto
     for _ in range(2):
         assert stored.map(function, [1, 2]).get_result() == [LARGE, LARGE]
     prefix = f"{JOBS_PREFIX}{stored.executor_id}"
-    assert keys(stored, JOBS_PREFIX) == [f"{prefix}-A000/arguments/00000", f"{prefix}-A001/results/00000.0"]
-    assert len(keys(stored, FUNCTIONS_PREFIX)) == 1
+    arguments, result, *functions = keys(stored, JOBS_PREFIX)
+    assert arguments == f"{prefix}-A000/arguments/00000"
+    assert result.startswith(f"{prefix}-A001/results/00000.")
+    assert len(functions) == 1
+    assert functions == keys(stored, functions_prefix(stored.executor_id))
+
+
+def test_large_arguments_share_objects(stored: FunctionExecutor) -> None:
+    texts = [letter * (LARGE // 8) for letter in "abcdefghij"]
+    futures = stored.map(min, [(text + "A" * LARGE,) for text in texts])
+    assert futures.get_result() == ["A"] * 10
+    stored_keys = keys(stored, JOBS_PREFIX)
+    assert stored_keys == [f"{JOBS_PREFIX}{futures[0].job_key}/arguments/{number:05d}" for number in range(2)]
 
 
 def test_leaving_an_executor_removes_its_data_alone(tmp_path: Path) -> None:
@@ -68,9 +80,9 @@ def test_leaving_an_executor_removes_its_data_alone(tmp_path: Path) -> None:
         with FunctionExecutor(config=config, log_level=None) as left:
             left.call_async(large, "l").result()
             left.call_async(large_function(), 1).result()
-            assert len(keys(kept, JOBS_PREFIX)) == 2
-        assert keys(kept, JOBS_PREFIX) == [f"{JOBS_PREFIX}{kept.executor_id}-A000/results/00000.0"]
-        assert len(keys(kept, FUNCTIONS_PREFIX)) == 1, "functions are for later executors too"
+            assert len(keys(kept, JOBS_PREFIX)) == 3
+        (left_over,) = keys(kept, JOBS_PREFIX)
+        assert left_over.startswith(f"{JOBS_PREFIX}{kept.executor_id}-A000/results/00000.")
 
 
 def test_data_may_be_kept(tmp_path: Path) -> None:
@@ -85,7 +97,8 @@ def test_clean_leaves_what_nobody_has_read(stored: FunctionExecutor) -> None:
     read.result()
     unread.status()
     stored.clean()
-    assert keys(stored, JOBS_PREFIX) == [f"{JOBS_PREFIX}{unread.job_key}/results/00000.0"]
+    (left_over,) = keys(stored, JOBS_PREFIX)
+    assert left_over.startswith(f"{JOBS_PREFIX}{unread.job_key}/results/00000.")
     assert len(unread.result()) == LARGE
     stored.clean(fs=read)
     assert len(keys(stored, JOBS_PREFIX)) == 1
@@ -97,8 +110,7 @@ def test_clean_with_force_leaves_nothing(stored: FunctionExecutor) -> None:
     stored.call_async(large, "u").status()
     stored.call_async(large_function(), 1).result()
     stored.clean(force=True)
-    assert keys(stored, JOBS_PREFIX) == []
-    assert keys(stored, FUNCTIONS_PREFIX) != []
+    assert keys(stored) == keys(stored, functions_prefix(stored.executor_id)) != []
     stored.clean(clean_fn=True)
     assert keys(stored) == []
 

@@ -41,6 +41,7 @@ PATHS = {
         "CloudObjectLocal",
         "StorageNoSuchKeyError",
     ],
+    "lithops.storage.cloud_proxy": ["os", "open", "CloudStorage", "CloudFileProxy"],
     "lithops.utils": ["FuturesList", "setup_lithops_logger"],
     "lithops.config": ["load_config", "default_config"],
     "lithops.constants": ["LITHOPS_TEMP_DIR"],
@@ -128,7 +129,7 @@ def test_a_worker_loads_little_and_only_what_is_allowed() -> None:
 
 def test_no_import_does_any_work() -> None:
     """Every module of the library is imported under an audit hook, which hears of files, folders and processes."""
-    program = """
+    program = r"""
 import importlib, logging, os, pkgutil, threading
 done, reads = [], []
 
@@ -142,6 +143,11 @@ def listen(event, arguments):
 
 WORK = {"os.mkdir", "os.remove", "os.rename", "os.putenv", "os.chdir", "os.fork", "os.system", "subprocess.Popen",
         "socket.connect", "socket.getaddrinfo", "tempfile.mkstemp", "tempfile.mkdtemp", "signal.signal"}
+# Modules that are an SDK's only importers. What an SDK does when it is imported is its own affair.
+SDK = __import__("re").compile(
+    r"lithops\.(storage|compute)\.backends\.(?!localhost)\w+\.(?!config$)|"
+    r"lithops\.worker\.formats\.(parquet|cog|zarr_arrays|zarr_store|zstd)$"
+).match
 sys.addaudithook(listen)
 read = type(os.environ).__getitem__
 
@@ -156,6 +162,7 @@ type(os.environ).__getitem__ = note
 
 import lithops
 names = [module.name for module in pkgutil.walk_packages(lithops.__path__, "lithops.")]
+names = [name for name in names if not SDK(name)]
 assert len(names) > 60, names
 for name in names:
     try:

@@ -13,6 +13,7 @@ import pytest
 from pages import ROOT
 
 from lithops import exceptions
+from lithops.accounts import AwsAccount, AzureAccount, GcpAccount
 from lithops.compute import registry as compute_registry
 from lithops.config.model import LithopsSection, RabbitmqSection
 from lithops.exceptions import CallCancelled, LithopsError, RemoteTraceback
@@ -26,11 +27,21 @@ def configuration_table(section: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, re.MULTILINE))
 
 
+def account_of(cls: Any) -> Any:
+    """The class of the provider's section, whose keys a backend's section takes too."""
+    bases = [base for base in cls.__mro__ if "account_section" in vars(base)]
+    return bases[-1] if bases else None
+
+
 def defaults(*classes: Any) -> dict[str, str]:
     instances = [cls() for cls in classes]
     values = {
         field.name: getattr(each, field.name) for each in instances for field in dataclasses.fields(each)
     }
+    for account in filter(None, map(account_of, classes)):
+        if account not in classes:
+            for field in dataclasses.fields(account):
+                values.pop(field.name, None)
     shown = {
         name: value if value and isinstance(value, str) else json.dumps(value)
         for name, value in values.items()
@@ -52,6 +63,11 @@ def test_every_setting_of_a_backend_is_there_with_its_default(name: str) -> None
     registries = (compute_registry, storage_registry)
     classes = [registry.config_class(name) for registry in registries if name in registry.backend_names()]
     assert configuration_table(name) == defaults(*classes)
+
+
+@pytest.mark.parametrize("account", [AwsAccount, GcpAccount, AzureAccount])
+def test_every_setting_of_a_provider_is_there_with_its_default(account: Any) -> None:
+    assert configuration_table(account.account_section) == defaults(account)
 
 
 def family(root: type[BaseException]) -> Iterator[type[BaseException]]:

@@ -100,6 +100,20 @@ class TestLines:
         read = [line for piece in pieces for line in open_part(piece.part, storage).data_stream]
         assert read == lines_of(body, separator)
 
+    @settings(max_examples=300)
+    @given(
+        st.text(min_size=1, max_size=4),
+        st.lists(st.text(max_size=300), max_size=20),
+        st.sampled_from(["chunk_size", "chunk_number"]),
+        st.integers(1, 2000),
+    )
+    def test_any_text_with_lines_of_any_length(
+        self, newline: str, lines: list[str], way: str, number: int
+    ) -> None:
+        body = newline.join(lines).encode()
+        parts = read_parts(body, newline=newline, cut={way: number})
+        assert [line for part in parts for line in part] == lines_of(body, newline.encode())
+
     @given(texts(), cuts)
     def test_a_part_has_the_lines_that_start_in_its_range(
         self, text: tuple[str, bytes], cut: dict[str, Any]

@@ -127,7 +127,6 @@ class TestObjects:
             "folder/",
             "folder/x",
             "lithops.jobs/1/status/0",
-            "lithops.functions/f",
             "lithops.objects/o",
         ]:
             storage.put("data", key, b"" if key == "folder/" else b"1")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import array
 import inspect
 import io
-import logging
 import pickle
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,12 +18,13 @@ from hypothesis import strategies as st
 
 import lithops.storage
 from lithops.exceptions import InvalidCall, NoSuchBucket, StorageNoSuchKeyError
+from lithops.prepare.names import read_name
 from lithops.storage import Storage
 from lithops.storage.backends.localhost.backend import LocalhostStorage
 from lithops.storage.backends.localhost.config import LocalhostStorageConfig
+from lithops.storage.base import ObjectInfo
 from lithops.storage.utils import CloudObject, CloudObjectLocal, CloudObjectUrl
 from lithops.testing.memory import MemoryStorage
-from lithops.wire.messages import ByteRange
 
 
 @pytest.fixture
@@ -145,6 +145,25 @@ def test_ranges_include_both_ends(size: int, first: int, length: int) -> None:
     assert get("bytes=-0") == b""
 
 
+def test_only_a_range_from_the_end_has_to_ask_for_the_size(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    head = storage.storage_handler.head
+
+    def ask(bucket: str, key: str) -> ObjectInfo:
+        asked.append(key)
+        return head(bucket, key)
+
+    storage.put_object("mine", "k", b"0123456789")
+    monkeypatch.setattr(storage.storage_handler, "head", ask)
+    for text in ("bytes=0-3", "bytes=4-", "bytes=20-30"):
+        storage.get_object("mine", "k", extra_get_args={"Range": text})
+    assert asked == []
+    assert storage.get_object("mine", "k", extra_get_args={"Range": "bytes=-3"}) == b"789"
+    assert asked == ["k"]
+
+
 @pytest.mark.parametrize(
     "text", ["bytes=-", "bytes=9-3", "0-99", "bytes=a-b", "bytes=0-1,4-5", "bytes=1", ""]
 )
@@ -176,6 +195,29 @@ def test_head_object_gives_headers_as_text(storage: Storage) -> None:
     assert headers["content-length"] == "5"
     assert headers["last-modified"] == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "url"),
+    [
+        ("aws_s3", "s3://mine/a/k"),
+        ("minio", "s3://mine/a/k"),
+        ("gcp_storage", "gs://mine/a/k"),
+        ("azure_storage", "az://mine/a/k"),
+        ("ibm_cos", "cos://mine/a/k"),
+        ("redis", "redis://mine/a/k"),
+    ],
+)
+def test_a_missing_object_is_named_as_users_name_it(backend: str, url: str) -> None:
+    class Named(MemoryStorage):
+        name = backend
+
+    storage = Storage.over(Named(), "mine")
+    storage.create_bucket("mine")
+    with pytest.raises(StorageNoSuchKeyError, match=f"no object 'a/k' in bucket 'mine' \\({url}\\); check"):
+        storage.get_object("mine", "a/k")
+    # The same name says what data is meant.
+    assert read_name(url, backend=backend).query.name == "a/k"
 
 
 def test_buckets(storage: Storage) -> None:
@@ -243,65 +285,6 @@ def test_deleting(storage: Storage) -> None:
     storage.delete_object("mine", "a")
     storage.delete_objects("mine", ["b", "missing"])
     assert storage.list_keys("mine") == ["c"]
-
-
-# ---------------------------------------------------------------- files
-
-
-def test_files_go_up_and_come_down(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    content = bytes(range(256)) * 10_000
-    (tmp_path / "in.bin").write_bytes(content)
-    assert storage.upload_file(str(tmp_path / "in.bin"), "mine") is True
-    assert storage.upload_file("in.bin", "mine", "d/other.bin") is True
-    assert storage.list_keys("mine") == ["d/other.bin", "in.bin"]
-    assert storage.download_file("mine", "d/other.bin") is True
-    assert (tmp_path / "d" / "other.bin").read_bytes() == content
-    assert storage.download_file("mine", "in.bin", str(tmp_path / "new" / "out.bin")) is True
-    assert (tmp_path / "new" / "out.bin").read_bytes() == content
-
-
-def test_a_file_that_failed_is_false_and_a_warning(
-    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "lithops"):
-        assert storage.upload_file(str(tmp_path / "missing"), "mine") is False
-        assert storage.download_file("mine", "missing-key", str(tmp_path / "out")) is False
-    assert "missing' was not uploaded to bucket 'mine'" in caplog.messages[0]
-    assert "'missing-key' of bucket 'mine' was not downloaded" in caplog.messages[1]
-    assert list(tmp_path.iterdir()) == []
-
-
-class BreaksOff(io.BytesIO):
-    """A connection that breaks once its first bytes were read."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.tell():
-            raise ConnectionResetError("broke off")
-        return super().read(size)
-
-
-class Wild(MemoryStorage):
-    """A storage that has any key, and streams that may break off."""
-
-    def open(self, bucket: str, key: str, byte_range: ByteRange | None = None) -> BinaryIO:
-        return BreaksOff(b"some") if key == "breaks-off" else io.BytesIO(b"some")
-
-
-def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "out").write_bytes(b"kept")
-    assert Storage.over(Wild()).download_file("mine", "breaks-off", str(tmp_path / "out")) is False
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"kept"]
-
-
-def test_a_key_cannot_lead_a_download_out_of_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    for key in ("../escaped", "/escaped", "a/../../escaped"):
-        assert Storage.over(Wild()).download_file("mine", key) is True
-        assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["here", "here/escaped"]
 
 
 # ---------------------------------------------------------------- cloud objects

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lithops.exceptions import ComputeError as ComputeError
 from lithops.exceptions import Throttled as Throttled
-from lithops.wire.messages import CallStatus, Failure, Task
+from lithops.wire.messages import CallStatus, Failure, FailureKind, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,16 @@ class StatusSource(Protocol):
         """Make a `receive` that waits, in another thread, return now."""
         ...
 
-    def watch(self, job_key: str) -> None:
-        """Statuses of this job are expected from now on."""
+    def hurry(self) -> None:
+        """The next `receive` shall look for statuses even if it is not time yet."""
         ...
 
-    def forget(self, job_key: str) -> None:
-        """Nothing more is expected of this job."""
+    def sent(self, job_key: str, task_id: int) -> None:
+        """Statuses of this task are expected from now on. Tasks are numbered in the order in which they are sent."""
+        ...
+
+    def finished(self, job_key: str, task_id: int) -> None:
+        """Nothing more is expected of this task."""
         ...
 
 
@@ -108,3 +112,11 @@ class SupportsHealth(Protocol):
     def dead(self, activation_ids: Sequence[str]) -> Mapping[str, Failure]:
         """Those of the activations that ended without a report, and why."""
         ...
+
+
+def failure_of_timeout(timeout_s: float) -> Failure:
+    """The failure of a call that was stopped after so many seconds."""
+    text = (
+        f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
+    )
+    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)

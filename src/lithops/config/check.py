@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lithops.exceptions import ConfigError
-from lithops.settings import OneOf, Secret
+from lithops.settings import OneOf, is_secret
 
 MASK = "***"
 """What stands for a secret wherever the configuration is shown."""
@@ -92,7 +92,7 @@ def masked(config: Any) -> dict[str, Any]:
     """The fields of a configuration class' instance by name, its secrets as `MASK`."""
     hints = _fields(type(config))
     values = dataclasses.asdict(config)
-    return {name: MASK if value and _is_secret(hints[name]) else value for name, value in values.items()}
+    return {name: MASK if value and is_secret(hints[name]) else value for name, value in values.items()}
 
 
 def _fields(cls: type) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def _only_if(fits: bool, value: Any) -> Any:
 
 
 def _complaint(value: Any, hint: Any, place: str) -> str:
-    found = _kind(value) if _is_secret(hint) else f"{_kind(value)} {_shown(value)}".rstrip()
-    hidden = f" {MASK}" if _is_secret(hint) and value is not None else ""
+    found = _kind(value) if is_secret(hint) else f"{_kind(value)} {_shown(value)}".rstrip()
+    hidden = f" {MASK}" if is_secret(hint) and value is not None else ""
     advice = "; write it without quotes" if isinstance(value, str) and _fits_unquoted(value, hint) else ""
     return f"{place}: found {found}{hidden}; allowed is {_describe(hint)}{advice}"
 
@@ -228,7 +228,3 @@ def _fits_unquoted(text: str, hint: Any) -> bool:
             _fit(read(text.lower()), hint)
             return True
     return False
-
-
-def _is_secret(hint: Any) -> bool:
-    return isinstance(hint, Secret) or any(_is_secret(part) for part in get_args(hint))

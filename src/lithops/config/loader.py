@@ -296,9 +296,21 @@ def _config_class(registry: ModuleType, name: str, place: str) -> Any:
 
 
 def _read_section(cls: type[Any], source: _Source, section: str, changes: Mapping[str, Any]) -> Any:
+    account = _read_account(cls, source)
     configured = check_values(cls, source.section(section), section=section, origin=source.origin)
     changed = check_values(cls, changes, section=section, origin=_ARGUMENTS)
-    return build(cls, {**configured, **changed}, section=section, origin=source.origin)
+    return build(cls, {**account, **configured, **changed}, section=section, origin=source.origin)
+
+
+def _read_account(cls: type[Any], source: _Source) -> dict[str, Any]:
+    """The values of the provider's section, for a backend of a provider that has one."""
+    section = getattr(cls, "account_section", None)
+    if section is None:
+        return {}
+    account = next(base for base in reversed(cls.__mro__) if hasattr(base, "account_section"))
+    values = source.section(section)
+    warn_of_unknown_keys(values, known=field_names(account), section=section, origin=source.origin)
+    return check_values(account, values, section=section, origin=source.origin)
 
 
 def _known_part(

@@ -6,6 +6,7 @@ import json
 
 from lithops.config.logs import setup_lithops_logger
 from lithops.config.model import Settings
+from lithops.storage.credentials import VARIABLE, secret_options
 
 
 def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
@@ -18,7 +19,11 @@ def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
 def runtime_environment(settings: Settings) -> dict[str, str]:
     """What is set on the runtime itself, since it may be secret, and never travels with a task."""
     url = settings.rabbitmq.amqp_url
-    return {"LITHOPS_RABBITMQ_URL": url} if url else {}
+    environment = {"LITHOPS_RABBITMQ_URL": url} if url else {}
+    secrets = secret_options(settings.storage)
+    if secrets:
+        environment[VARIABLE] = json.dumps({settings.storage_name: secrets})
+    return environment
 
 
 def nested_environment(settings: Settings) -> dict[str, str]:

@@ -52,10 +52,6 @@ def as_futures(iterdata: Any) -> list[ResponseFuture]:
 
 def group_by_source(mapped: Sequence[ResponseFuture], sources: Sequence[int]) -> list[list[ResponseFuture]]:
     """The futures of each object's parts, for a reducer each."""
-    if len(sources) != len(mapped):
-        raise InvalidCall(
-            "obj_reduce_by_key needs a map function with the parameter obj: one reducer for each object"
-        )
     groups: dict[int, list[ResponseFuture]] = {}
     for future, source in zip(mapped, sources, strict=True):
         groups.setdefault(source, []).append(future)

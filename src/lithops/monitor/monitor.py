@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from lithops.clock import Clock
 from lithops.compute.base import ComputeBackend, StatusSource, SupportsCancel, SupportsHealth
-from lithops.exceptions import InvalidCall
+from lithops.exceptions import InvalidCall, StorageError
 from lithops.future import ResponseFuture
 from lithops.invoke.invoker import Invoker, Sending
 from lithops.job import Job
@@ -32,7 +32,7 @@ from lithops.monitor.stragglers import Stragglers
 from lithops.monitor.tracker import JobTracker, Outcome
 from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_to_text
-from lithops.wire.keys import status_key
+from lithops.wire.keys import published_status_key
 from lithops.wire.messages import Blob, Call, CallStatus, Failure, FailureKind, Phase
 from lithops.wire.pickles import Buffer
 from lithops.worker.fetch import read_blob
@@ -72,7 +72,7 @@ class JobMonitor:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._lock = threading.Lock()
-        self._broken: Exception | None = None
+        self._broken = ""
 
     # ------------------------------------------------------------ from other threads
 
@@ -164,7 +164,7 @@ class JobMonitor:
         """One round: do what was asked, take in what has arrived, send what may be sent."""
         self._drain_inbox()
         self._send(self._clock.now())
-        statuses = self._source.receive(self._wait_s(longest_s))
+        statuses = self._receive(self._wait_s(longest_s))
         now = self._clock.now()
         if statuses:
             self._hear(statuses, now)
@@ -172,6 +172,14 @@ class JobMonitor:
         for task_id in self._stragglers.late(now):
             self._apply(self._tracker.twin(task_id))
         self._check_health(now)
+
+    def _receive(self, timeout_s: float) -> Sequence[CallStatus]:
+        try:
+            return self._source.receive(timeout_s)
+        except StorageError as error:
+            # Not one that passes: no call that is under way can be heard of any more.
+            self._lose_all(f"the reports of calls cannot be read any more: {error}")
+            return ()
 
     def _hear(self, statuses: Sequence[CallStatus], now: float) -> None:
         outcome = self._tracker.hear(statuses)
@@ -185,8 +193,8 @@ class JobMonitor:
                 self.step()
         except Exception as error:
             logger.exception("the monitor failed: every call that it watches is lost")
-            self._broken = error
-            self._lose_all(error)
+            self._broken = f"the monitor of this executor failed, please report it: {error!r}"
+            self._lose_all(self._broken)
 
     def _wait_s(self, longest_s: float) -> float:
         now = self._clock.now()
@@ -210,7 +218,7 @@ class JobMonitor:
 
     def _post(self, message: Callable[[], None]) -> None:
         self._inbox.append(message)
-        if self._broken is not None:
+        if self._broken:
             self._drain_inbox()
         self._source.wake()
 
@@ -221,7 +229,6 @@ class JobMonitor:
         self._jobs[key] = job
         self._unsettled[key] = {future.index: future for future in job.futures}
         self._tracker.add_job(key, job.retry)
-        self._source.watch(key)
         if job.speculative:
             self._stragglers.add_job(key, len(job.futures))
         self._invoker.add_job(
@@ -233,7 +240,7 @@ class JobMonitor:
         )
         calls, job.calls = job.calls, []
         self._push(key, calls)
-        if self._broken is not None:
+        if self._broken:
             self._lose_all(self._broken)
         elif self._stopping:
             self._cancel_all()
@@ -266,6 +273,7 @@ class JobMonitor:
         if sending.error:
             failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
             return self._tracker.bury(task.task_id, failure)
+        self._source.sent(key, task.task_id)
         self._stragglers.sent(task.task_id, key, now)
         unsettled = self._unsettled[key]
         for call in task.calls:
@@ -288,16 +296,14 @@ class JobMonitor:
         for key, futures in list(self._unsettled.items()):
             self._cancel(key, list(futures))
 
-    def _lose_all(self, error: Exception) -> None:
-        failure = Failure(
-            FailureKind.LOST, "lost", f"the monitor of this executor failed, please report it: {error!r}"
-        )
+    def _lose_all(self, message: str) -> None:
+        """Every call that has not ended has failed, and its task needs its slot no more."""
+        failure = Failure(FailureKind.LOST, "lost", message)
         for key, futures in list(self._unsettled.items()):
-            self._apply(
-                self._tracker.give_up(
-                    [CallStatus(key, index, Phase.LOST, failure=failure) for index in futures]
-                )
-            )
+            lost = [CallStatus(key, index, Phase.LOST, failure=failure) for index in futures]
+            self._apply(self._tracker.give_up(lost))
+        for task_id in self._tracker.tasks():
+            self._apply(self._tracker.bury(task_id, failure))
 
     def _check_health(self, now: float) -> None:
         if not isinstance(self._compute, SupportsHealth) or now < self._next_health:
@@ -307,7 +313,8 @@ class JobMonitor:
         dead = self._compute.dead(list(activations)) if activations else {}
         if dead:
             # What an activation has said before it died counts: it may be there, and not read yet.
-            self._hear(self._source.receive(0.0), now)
+            self._source.hurry()
+            self._hear(self._receive(0.0), now)
         still_held = self._tracker.activations()
         for activation_id, failure in dead.items():
             if activation_id in still_held:
@@ -326,7 +333,7 @@ class JobMonitor:
         for status in outcome.settled:
             self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
         for task_id in outcome.finished_tasks:
-            self._forget_if_over(self._invoker.finished(task_id))
+            self._source.finished(self._invoker.finished(task_id), task_id)
         now = self._clock.now()
         self._stragglers.heard(outcome.settled, outcome.finished_tasks, now)
         for status in outcome.outrun:
@@ -353,20 +360,14 @@ class JobMonitor:
         self._tracker.drop_job(job_key)
         self._stragglers.drop_job(job_key)
         self._invoker.drop_job(job_key)
-        self._forget_if_over(job_key)
         logger.debug("job %s: every call has ended", job_key)
-
-    def _forget_if_over(self, job_key: str) -> None:
-        """Stop watching a job once no task holds a slot for it: after a cancel that is later than its last call."""
-        if job_key not in self._jobs and not self._tracker.has_tasks(job_key):
-            self._source.forget(job_key)
 
     def _publish(self, future: ResponseFuture) -> None:
         """Store the status as a worker would have, marked as the last attempt's: no other follows."""
         status = future.settled_status()
         assert status is not None
         final = replace(status, attempt=future.job.last_attempt)
-        key = status_key(final.job_key, final.index, final.attempt)
+        key = published_status_key(final.job_key, final.index)
         self._storage.put(self._bucket, key, statuses_to_text([final]))
 
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from lithops.clock import SystemClock
-from lithops.exceptions import InvalidCall, LithopsError
+from lithops.exceptions import InvalidCall, LithopsError, StorageUnavailable
 from lithops.future import ResponseFuture
 from lithops.job import JobInfo
-from lithops.monitor.sources.storage import StorageSource
+from lithops.monitor.pace import Pace
+from lithops.monitor.sources.storage import read_statuses
 from lithops.storage.base import StorageBackend
 from lithops.storage.registry import from_reference
+from lithops.wire.keys import status_prefix
 from lithops.wire.messages import Blob, CallStatus, Failure, FailureKind, Phase, StorageRef
 from lithops.wire.pickles import Buffer
 from lithops.worker.fetch import read_blob
@@ -46,7 +47,10 @@ class RemoteWatcher:
     def __init__(self, storage: StorageBackend, bucket: str) -> None:
         self._storage = storage
         self._bucket = bucket
-        self._source = StorageSource(storage, bucket, interval_s=_INTERVAL_S, clock=SystemClock())
+        self._seen: dict[str, set[str]] = {}
+        """For each job that is waited for, the keys of the statuses that have been read."""
+        self._pace = Pace(_INTERVAL_S)
+        self._awake = threading.Event()
         self._waiting: dict[tuple[str, int], list[tuple[ResponseFuture, float]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -57,8 +61,9 @@ class RemoteWatcher:
         with self._lock:
             self._waiting.setdefault((future.job_key, future.index), []).append((future, until))
             # A status that was seen before this future came must be seen again.
-            self._source.forget(future.job_key)
-            self._source.watch(future.job_key)
+            self._seen[future.job_key] = set()
+            self._pace.start(time.monotonic())
+            self._awake.set()
             # In a forked child the thread is there, but does not live.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, daemon=True, name="lithops-remote-futures")
@@ -88,7 +93,7 @@ class RemoteWatcher:
     def _run(self) -> None:
         while True:
             try:
-                statuses = [*self._source.receive(_INTERVAL_S), *self._expired(time.monotonic())]
+                statuses = [*self._look(), *self._expired(time.monotonic())]
             except LithopsError as error:
                 statuses = self._given_up(math.inf, FailureKind.LOST, f"its status cannot be read: {error}")
             stamp = time.time()
@@ -98,6 +103,24 @@ class RemoteWatcher:
                 if not self._waiting:
                     self._thread = None
                     return
+                self._awake.clear()
+            self._pace.looked(time.monotonic(), len(statuses))
+            self._awake.wait(self._pace.due - time.monotonic())
+
+    def _look(self) -> list[CallStatus]:
+        statuses: list[CallStatus] = []
+        with self._lock:
+            jobs = list(self._seen.items())
+        for job_key, seen in jobs:
+            try:
+                listed = self._storage.list(self._bucket, status_prefix(job_key))
+                new = [info.key for info in listed if info.key not in seen]
+            except StorageUnavailable:
+                continue  # what was not found now is found later; every future has a time to give up
+            for key, found in read_statuses(self._storage, self._bucket, new):
+                seen.add(key)
+                statuses += found
+        return statuses
 
     def _settle(self, status: CallStatus, stamp: float) -> None:
         with self._lock:
@@ -106,7 +129,7 @@ class RemoteWatcher:
                 return
             del self._waiting[status.job_key, status.index]
             if not any(job_key == status.job_key for job_key, _ in self._waiting):
-                self._source.forget(status.job_key)
+                self._seen.pop(status.job_key, None)
         for future, _ in waiting:
             future.settle(status, stamp)
 

@@ -167,6 +167,10 @@ class JobTracker:
         """The tasks in flight, by the names of their activations."""
         return {task.activation_id: task_id for task_id, task in self._tasks.items() if task.activation_id}
 
+    def tasks(self) -> list[int]:
+        """The tasks in flight."""
+        return list(self._tasks)
+
     def tasks_of(self, job_key: str, indexes: Iterable[int]) -> dict[int, list[int]]:
         """The tasks that hold these calls, with those of the calls that each holds."""
         wanted = set(indexes)
@@ -176,10 +180,6 @@ class JobTracker:
             if task.job_key == job_key
         }
         return {task_id: held for task_id, held in found.items() if held}
-
-    def has_tasks(self, job_key: str) -> bool:
-        """Whether a task in flight holds calls of the job, settled or not."""
-        return any(task.job_key == job_key for task in self._tasks.values())
 
     def is_settled(self, job_key: str, index: int) -> bool:
         job = self._jobs.get(job_key)

@@ -20,14 +20,9 @@ from typing import Any, NamedTuple
 from lithops.exceptions import InvalidCall
 from lithops.storage.cloudobject import CloudObject, CloudObjectLocal, CloudObjectUrl
 from lithops.storage.globs import literal_prefix
+from lithops.storage.urls import SCHEMES
 from lithops.wire.parts import DataKind, show_url
 
-_BACKENDS_OF_SCHEMES = {
-    "s3": ("aws_s3", "minio", "ceph"),
-    "gs": ("gcp_storage",),
-    "az": ("azure_storage",),
-    "cos": ("ibm_cos",),
-}
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://(.*)", re.DOTALL)
 
 
@@ -127,7 +122,7 @@ def _file_url(value: str, rest: str) -> Selection:
 
 
 def _check_backend(named: str, backend: str, value: Any) -> None:
-    candidates = _BACKENDS_OF_SCHEMES.get(named, (named,))
+    candidates = [name for name, scheme in SCHEMES.items() if scheme == named] or [named]
     if backend not in candidates:
         raise InvalidCall(
             f"{show(value)} lies in another storage than this executor's, which is '{backend}'. "

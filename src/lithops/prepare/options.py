@@ -57,6 +57,8 @@ class DataOptions:
     """Bytes."""
     obj_chunk_number: int | None = None
     obj_newline: str | None = "\n"
+    obj_format: str | None = None
+    """The name of a data format; None for plain text, or bytes."""
 
 
 def as_names(modules: Iterable[str] | None) -> list[str] | None:

@@ -2,8 +2,10 @@
 
 ::
 
-    names ── read_name ──> selections ── look_up ──> whole objects ── cut ──> pieces
-             no I/O, all checked first    each query once, in threads
+    names ── read_name ──> selections ── look_up ──> whole objects ── cut ──> parts ──> pieces
+             no I/O, all checked first    each query once, in threads  each object once
+
+Text and bytes are cut without looking at them; a data format may have to read where its data can be cut.
 """
 
 from __future__ import annotations
@@ -12,16 +14,16 @@ import operator
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lithops.exceptions import InvalidCall
 from lithops.prepare.names import Selection, read_name, show
-from lithops.prepare.sources import look_up
+from lithops.prepare.sources import in_threads, look_up, named_folders
 from lithops.storage.base import StorageBackend
 from lithops.storage.globs import compile_glob
-from lithops.wire.messages import ByteRange
 from lithops.wire.parts import DataPart
+from lithops.worker.formats.base import Access, Cut, cut_bytes
+from lithops.worker.formats.registry import find_format
 from lithops.worker.reading import Sleep
 
 
@@ -42,6 +44,7 @@ def partition(
     chunk_size: int | None = None,
     chunk_number: int | None = None,
     newline: str | bytes | None = "\n",
+    format_name: str | None = None,
     sleep: Sleep = time.sleep,
 ) -> list[Piece]:
     """The parts of what `names` (the elements' values for `obj`, in order) select, in the order of the names.
@@ -49,19 +52,27 @@ def partition(
     Objects below a prefix and files of a folder are sorted. Each is cut into `chunk_number` parts (fewer if
     it has fewer bytes), else into parts of `chunk_size` bytes, else not at all. What is empty is one part;
     so is a URL whose server sends no ranges. With a `newline`, a part has the lines that start in its bytes;
-    without one, its bytes.
+    without one, its bytes. A data format says itself what its parts are.
 
-    Raises `InvalidCall` for a name that means nothing or selects nothing, for names of different kinds, and
-    for sizes below 1; `StorageError` for an object or URL that cannot be had.
+    Raises `InvalidCall` for a name that means nothing or selects nothing, for names of different kinds, for sizes
+    below 1, and for a format that does not exist or does not fit; `StorageError` for an object or URL that cannot
+    be had.
     """
-    size = _checked("obj_chunk_size", chunk_size)
-    number = _checked("obj_chunk_number", chunk_number)
-    separator = _separator(newline)
+    cut = Cut(
+        _checked("obj_chunk_size", chunk_size),
+        _checked("obj_chunk_number", chunk_number),
+        _separator(newline),
+    )
+    data_format = None if format_name is None else find_format(format_name)
     selections = [read_name(name, backend=storage.name) for name in names]
     _check_one_kind(names, selections)
-    answers = look_up((selection.query for selection in selections), storage, sleep=sleep)
-    pieces: list[Piece] = []
+    if data_format is not None and data_format.names_folder:
+        answers = named_folders(selections, storage)
+    else:
+        answers = look_up((selection.query for selection in selections), storage, sleep=sleep)
     sources: dict[tuple[str, ...], int] = {}
+    wholes: list[DataPart] = []
+    wanted: list[tuple[int, int]] = []
     for element, (name, selection) in enumerate(zip(names, selections, strict=True)):
         found = _selected(selection, answers[selection.query])
         if not found:
@@ -71,27 +82,20 @@ def partition(
             )
         for whole in found:
             source = sources.setdefault((whole.bucket, whole.key, whole.url, whole.path), len(sources))
-            pieces += [Piece(element, source, part) for part in cut(whole, size, number, separator)]
-    return pieces
+            if source == len(wholes):
+                wholes.append(whole)
+            wanted.append((element, source))
 
+    access = Access(storage, sleep)
 
-def cut(
-    whole: DataPart, chunk_size: int | None, chunk_number: int | None, newline: bytes | None
-) -> list[DataPart]:
-    """The parts of one object, which together are all its bytes."""
-    if whole.size is None or not whole.has_ranges:
-        return [replace(whole, newline=newline)]
-    if chunk_number is not None:
-        count = max(1, min(chunk_number, whole.size))
-        edges = [index * whole.size // count for index in range(count + 1)]
-    else:
-        edges = [*range(0, max(whole.size, 1), chunk_size or max(whole.size, 1)), whole.size]
-    return [
-        replace(
-            whole, byte_range=ByteRange(start, stop), part=index, total_parts=len(edges) - 1, newline=newline
-        )
-        for index, (start, stop) in enumerate(pairwise(edges), start=1)
-    ]
+    def cut_one(whole: DataPart) -> list[DataPart]:
+        if data_format is None:
+            return cut_bytes(whole, cut)
+        parts = data_format.cut(whole, cut, access)
+        return [replace(part, format=str(format_name)) for part in parts]
+
+    parts = [cut_one(whole) for whole in wholes] if data_format is None else in_threads(cut_one, wholes)
+    return [Piece(element, source, part) for element, source in wanted for part in parts[source]]
 
 
 def _selected(selection: Selection, answer: list[DataPart]) -> list[DataPart]:

@@ -63,14 +63,28 @@ class Preparer:
         self._storage = storage
         self._bucket = bucket
         self._env = env
-        self._uploader = Uploader(storage, bucket, compute.limits.inline_bytes)
+        self._uploader = Uploader(
+            self._executor_id, storage, bucket, inline_bytes=compute.limits.inline_bytes
+        )
         self._runtimes: dict[int, RuntimeInfo] = {}
         self._numbers = itertools.count()
 
     # ------------------------------------------------------------ three kinds of job
 
+    def call(self, binder: Binder, data: Any, options: JobOptions) -> Job:
+        """A job of one call."""
+        job, _ = self.calls(binder, [data], DataOptions(), options, letter="A")
+        job.info.single = True
+        return job
+
     def calls(
-        self, letter: str, binder: Binder, elements: Iterable[Any], data: DataOptions, options: JobOptions
+        self,
+        binder: Binder,
+        elements: Iterable[Any],
+        data: DataOptions,
+        options: JobOptions,
+        *,
+        letter: str = "M",
     ) -> tuple[Job, list[int]]:
         """A job with one call for each element, or for each part of the data that elements name.
 
@@ -78,10 +92,20 @@ class Preparer:
         """
         created, started = time.time(), time.perf_counter()
         self._check_reserved(binder)
+        if data.obj_format is not None and not binder.declares_obj:
+            raise InvalidCall(
+                f"obj_format is '{data.obj_format}', but '{binder.function_name}' has no parameter obj: "
+                "add it, it stands for a part of the data"
+            )
         pieces: list[Piece] = []
         bound: Iterable[Arguments] = map(binder.bind, elements, itertools.count())
         if binder.declares_obj:
             bound, pieces = self._partitioned(list(bound), data)
+            if letter == "A" and len(pieces) != 1:
+                names = ", ".join(piece.part.name for piece in pieces[:3])
+                raise InvalidCall(
+                    f"the data names {len(pieces)} objects ({names}, ...), which are as many calls: use map"
+                )
         serializer = ArgumentSerializer()
         bodies = self._serialize(bound, serializer)
         job = self._job(
@@ -89,9 +113,8 @@ class Preparer:
         )
         uploading = time.perf_counter()
         key = job.spec.job_key
-        job.calls = [
-            Call(index, (self._uploader.arguments(body, key, index),)) for index, body in enumerate(bodies)
-        ]
+        blobs = self._uploader.arguments(bodies, key)
+        job.calls = [Call(index, (blob,)) for index, blob in enumerate(blobs)]
         ended = time.perf_counter()
         stats = job.info.stats
         stats["host_job_create_tstamp"] = created
@@ -101,20 +124,26 @@ class Preparer:
         stats["func_data_size_bytes"] = sum(map(size, bodies))
         return job, [piece.source for piece in pieces]
 
-    def following(self, letter: str, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
+    def following(self, binder: Binder, extra_args: Any, count: int, options: JobOptions) -> Job:
         """A job whose calls each get an earlier call's result as their element: the worker binds it."""
         self._check_reserved(binder, of_results=True)
         return self._job(
-            self._new_id(letter), binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args
+            self._new_id("M"), binder, options, count, binding=Binding.ELEMENT, extra_args=extra_args
         )
 
     def collecting(
         self, mapping: Job, binder: Binder, extra_args: Any, count: int, options: JobOptions
     ) -> Job:
         """A job whose calls each get a list of results of the job `mapping`: reducers. It bears that job's number."""
-        self._check_reserved(binder, of_results=True)
         job_id = f"R{mapping.info.job_id[1:]}"
         return self._job(job_id, binder, options, count, binding=Binding.COLLECTED, extra_args=extra_args)
+
+    def check_reducer(self, binder: Binder, extra_args: Any) -> None:
+        """Raises what preparing its job would: before anything of the map is stored."""
+        binder.bind([])
+        self._check_reserved(binder, of_results=True)
+        serialize_function(binder.function, modules_seen=set())
+        self._serialize_extra(extra_args, set())
 
     # ------------------------------------------------------------ the parts of a job
 
@@ -195,6 +224,7 @@ class Preparer:
             chunk_size=data.obj_chunk_size,
             chunk_number=data.obj_chunk_number,
             newline=data.obj_newline,
+            format_name=data.obj_format,
         )
         return [
             (bound[piece.element][0], {**bound[piece.element][1], "obj": piece.part}) for piece in pieces

@@ -2,41 +2,70 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lithops.exceptions import AlreadyExists
 from lithops.storage.base import StorageBackend
 from lithops.wire.keys import arguments_key, function_key
-from lithops.wire.messages import Blob, InlineBlob, StoredBlob
+from lithops.wire.messages import Blob, ByteRange, InlineBlob, StoredBlob
 from lithops.wire.pickles import Buffer, join, size
+
+_PACK_BYTES = 64 << 20
+_ALIGNMENT = 64
+"""Arrays that are mapped into memory begin at multiples of this, as numpy's own do."""
 
 
 class Uploader:
-    """Turns bytes into blobs of one bucket."""
+    """Turns the bytes of one executor into blobs of one bucket."""
 
-    def __init__(self, storage: StorageBackend, bucket: str, inline_bytes: int) -> None:
+    def __init__(self, executor_id: str, storage: StorageBackend, bucket: str, *, inline_bytes: int) -> None:
+        self._executor_id = executor_id
         self._storage = storage
         self._bucket = bucket
         self._inline_bytes = inline_bytes
         self._stored: set[str] = set()
 
-    def arguments(self, segments: Sequence[Buffer], job_key: str, index: int) -> Blob:
-        """A call's arguments. They are copied once, so the caller may change them afterwards."""
-        if size(segments) <= self._inline_bytes:
-            return InlineBlob(join(segments))
-        key = arguments_key(job_key, index)
+    def arguments(self, bodies: Sequence[Sequence[Buffer]], job_key: str) -> list[Blob]:
+        """Each call's arguments. They are copied once, so the caller may change them afterwards.
+
+        Those that are too large for a message share objects, of as many bytes as are worth a request of their own.
+        """
+        blobs: dict[int, Blob] = {}
+        pack: dict[int, Sequence[Buffer]] = {}
+        packed, number = 0, 0
+        for index, body in enumerate(bodies):
+            length = size(body)
+            if length <= self._inline_bytes:
+                blobs[index] = InlineBlob(join(body))
+                continue
+            if pack and packed + length > _PACK_BYTES:
+                blobs.update(self._store(pack, arguments_key(job_key, number)))
+                pack, packed, number = {}, 0, number + 1
+            pack[index] = body
+            packed += length
+        if pack:
+            blobs.update(self._store(pack, arguments_key(job_key, number)))
+        return [blobs[index] for index in range(len(bodies))]
+
+    def _store(self, pack: Mapping[int, Sequence[Buffer]], key: str) -> dict[int, Blob]:
+        segments: list[Buffer] = []
+        blobs: dict[int, Blob] = {}
+        start = 0
+        for index, body in pack.items():
+            stop = start + size(body)
+            gap = -stop % _ALIGNMENT
+            segments += [*body, bytes(gap)]
+            blobs[index] = StoredBlob(key, ByteRange(start, stop))
+            start = stop + gap
         self._storage.put(self._bucket, key, segments)
-        return StoredBlob(key)
+        return blobs
 
     def content(self, data: bytes) -> Blob:
         """A function, or its modules: stored once under the hash of the content, whatever the job."""
         if len(data) <= self._inline_bytes:
             return InlineBlob(data)
-        key = function_key(hashlib.sha256(data).hexdigest())
+        key = function_key(self._executor_id, hashlib.sha256(data).hexdigest())
         if key not in self._stored:
-            with contextlib.suppress(AlreadyExists):  # the same content, stored by an earlier program
-                self._storage.put(self._bucket, key, data, if_absent=True)
+            self._storage.put(self._bucket, key, data)
             self._stored.add(key)
         return StoredBlob(key)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
+from lithops.exceptions import StorageError
 from lithops.wire.messages import ByteRange, StorageRef
 from lithops.wire.pickles import Buffer
 
@@ -78,7 +79,9 @@ class StorageBackend(Protocol):
         """The SDK's own client, for users who need more."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close this process's connections. Whoever uses the storage afterwards opens new ones."""
+        ...
 
 
 @runtime_checkable
@@ -87,4 +90,13 @@ class SupportsMapping(Protocol):
 
     def map(self, bucket: str, key: str, byte_range: ByteRange | None = None) -> Buffer:
         """The object's bytes as private, writable memory that is copied only where it is written to."""
+        ...
+
+
+@runtime_checkable
+class SupportsBulk(Protocol):
+    """A storage that reads many small objects at once faster than one after the other in threads."""
+
+    def get_many(self, bucket: str, keys: Sequence[str]) -> Sequence[bytes | StorageError]:
+        """The objects' bytes, in the order of the keys; for one that cannot be read, the error instead."""
         ...

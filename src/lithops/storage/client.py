@@ -6,17 +6,18 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, BinaryIO, TextIO, cast
 
-from lithops.exceptions import InvalidCall, NoSuchBucket, StorageError
+from lithops.exceptions import InvalidCall, NoSuchBucket, StorageError, StorageNoSuchKeyError
 from lithops.storage.base import Body, StorageBackend
 from lithops.storage.cloudobject import CloudObject
 from lithops.storage.globs import compile_glob, literal_prefix
 from lithops.storage.registry import from_reference
+from lithops.storage.urls import object_url
 from lithops.wire.keys import cloudobject_key
 from lithops.wire.messages import ByteRange, StorageRef
 from lithops.wire.pickles import Buffer
@@ -121,9 +122,10 @@ class Storage:
         `extra_get_args` may hold ``{'Range': 'bytes=0-99'}``: both ends are included, and the second may be
         left out; ``bytes=-100`` are the last 100 bytes. The result has those of the bytes that exist.
         """
-        byte_range = self._range(bucket, key, extra_get_args)
-        read = self.storage_handler.open if stream else self.storage_handler.get
-        return read(bucket, key, byte_range)
+        with self._naming_urls():
+            byte_range = self._range(bucket, key, extra_get_args)
+            read = self.storage_handler.open if stream else self.storage_handler.get
+            return read(bucket, key, byte_range)
 
     def _range(self, bucket: str, key: str, extra_get_args: Mapping[str, Any]) -> ByteRange | None:
         others = sorted(set(extra_get_args) - {"Range"})
@@ -137,12 +139,22 @@ class Storage:
         size = self.storage_handler.head(bucket, key).size
         return ByteRange(max(0, size - (last or 0)), size)
 
+    @contextmanager
+    def _naming_urls(self) -> Iterator[None]:
+        """An object that is missing is named by its URL, as its users write it."""
+        try:
+            yield
+        except StorageNoSuchKeyError as error:
+            url = object_url(self.backend, error.bucket, error.key)
+            raise StorageNoSuchKeyError(error.bucket, error.key, url) from error
+
     def head_object(self, bucket: str, key: str) -> dict[str, str]:
         """The headers ``content-length`` (bytes), ``etag`` and ``last-modified``, as text."""
         # Slow to import.
         from email.utils import formatdate
 
-        info = self.storage_handler.head(bucket, key)
+        with self._naming_urls():
+            info = self.storage_handler.head(bucket, key)
         modified = formatdate(info.last_modified, usegmt=True)
         return {"content-length": str(info.size), "etag": info.etag, "last-modified": modified}
 
@@ -215,7 +227,7 @@ class Storage:
         target = os.path.abspath(file_name or os.path.normpath(f"/{key}").lstrip("/"))
         partial = f"{target}.{os.urandom(4).hex()}.part"
         try:
-            with self.storage_handler.open(bucket, key) as stream:
+            with self.get_object(bucket, key, stream=True) as stream:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 _write_file(partial, stream, target)
         except (OSError, StorageError) as error:

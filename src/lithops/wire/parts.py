@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from lithops.wire.messages import ByteRange
 
@@ -40,6 +41,10 @@ class DataPart:
     has_ranges: bool = True
     """Whether parts of it can be asked for: false for the URL of a server that only sends the whole."""
     path: str = ""
+    format: str = ""
+    """The name of the data format that reads it; empty for plain text and bytes."""
+    selection: Any = None
+    """Which part of the data it is, in the format's own terms. Small: it travels with each call."""
 
     @property
     def chunk_size(self) -> int | None:

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from functools import partial
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from lithops.exceptions import StorageError
 from lithops.storage.base import StorageBackend
@@ -23,17 +23,17 @@ from lithops.wire.parts import DataKind, DataPart
 from lithops.worker.lines import own_lines
 from lithops.worker.reading import BLOCK_BYTES, Blocks, Read, Sleep, read_object, read_path, resumed
 
+_Object = TypeVar("_Object", bound="PartObject")
+
 
 def open_part(part: DataPart, storage: StorageBackend, *, sleep: Sleep = time.sleep) -> DataObject:
     """The part as a function sees it; `storage` is where objects are read from."""
-    return DataObject(part, _part_blocks(part, storage, sleep))
+    return DataObject(part, part_blocks(part, storage, sleep=sleep))
 
 
-class DataObject:
+class PartObject:
     """One part of an object, URL or file. A context manager; the worker closes it after the call."""
 
-    data_stream: BinaryIO
-    """The part's bytes as a binary file. Its lines end with the job's `obj_newline`, or ``\\n``."""
     part: int
     """Which part it is, counted from 1."""
     total_parts: int
@@ -48,12 +48,7 @@ class DataObject:
     url: str | None
     path: str | None
 
-    def __init__(self, part: DataPart, blocks: Blocks) -> None:
-        stream = PartStream(blocks)
-        if part.newline in (None, b"\n"):
-            self.data_stream = io.BufferedReader(stream, BLOCK_BYTES)
-        else:
-            self.data_stream = cast(BinaryIO, SeparatedReader(stream, part.newline))
+    def __init__(self, part: DataPart) -> None:
         self.part = part.part
         self.total_parts = part.total_parts
         self.chunk_size = part.chunk_size
@@ -67,9 +62,9 @@ class DataObject:
         self._name = part.name
 
     def close(self) -> None:
-        self.data_stream.close()
+        """Release what was opened to read the part."""
 
-    def __enter__(self) -> DataObject:
+    def __enter__(self: _Object) -> _Object:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,6 +72,24 @@ class DataObject:
 
     def __repr__(self) -> str:
         return f"<part {self.part} of {self.total_parts} of {self._name}>"
+
+
+class DataObject(PartObject):
+    """A part that is a stream of bytes."""
+
+    data_stream: BinaryIO
+    """The part's bytes as a binary file. Its lines end with the job's `obj_newline`, or ``\\n``."""
+
+    def __init__(self, part: DataPart, blocks: Blocks) -> None:
+        super().__init__(part)
+        stream = PartStream(blocks)
+        if part.newline in (None, b"\n"):
+            self.data_stream = io.BufferedReader(stream, BLOCK_BYTES)
+        else:
+            self.data_stream = cast(BinaryIO, SeparatedReader(stream, part.newline))
+
+    def close(self) -> None:
+        self.data_stream.close()
 
 
 class PartStream(io.RawIOBase):
@@ -195,9 +208,9 @@ class SeparatedReader(io.BufferedIOBase):
         return bool(self._held)
 
 
-def _part_blocks(part: DataPart, storage: StorageBackend, sleep: Sleep) -> Blocks:
-    """Generates nothing, and opens nothing, until it is asked to."""
-    read = partial(resumed, _reader(part, storage), part, sleep=sleep)
+def part_blocks(part: DataPart, storage: StorageBackend, *, sleep: Sleep) -> Blocks:
+    """The part's bytes, or the lines that start in them. Opens nothing until it is asked to."""
+    read = reader(part, storage, sleep=sleep)
     if part.byte_range is None or part.size is None:
         yield from read(0, None)
     elif part.newline is None or part.total_parts == 1:
@@ -206,7 +219,12 @@ def _part_blocks(part: DataPart, storage: StorageBackend, sleep: Sleep) -> Block
         yield from own_lines(read, part.byte_range, part.size, part.newline)
 
 
-def _reader(part: DataPart, storage: StorageBackend) -> Read:
+def reader(part: DataPart, storage: StorageBackend, *, sleep: Sleep) -> Read:
+    """What reads any range of the whole that the part is of, as it was when it was partitioned."""
+    return partial(resumed, _once(part, storage), part, sleep=sleep)
+
+
+def _once(part: DataPart, storage: StorageBackend) -> Read:
     if part.kind is DataKind.OBJECT:
         return partial(read_object, storage, part)
     if part.kind is DataKind.PATH:

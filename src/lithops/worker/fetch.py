@@ -87,9 +87,15 @@ def fill_reserved(
 
 
 def _open_part(kwargs: dict[str, Any], storage: StorageBackend) -> Any:
-    from lithops.worker.data import open_part
+    part = kwargs["obj"]
+    if part.format:
+        from lithops.worker.formats.registry import open_part_as
 
-    kwargs["obj"] = open_part(kwargs["obj"], storage)
+        kwargs["obj"] = open_part_as(part, storage)
+    else:
+        from lithops.worker.data import open_part
+
+        kwargs["obj"] = open_part(part, storage)
     return kwargs["obj"]
 
 

@@ -30,7 +30,7 @@ from lithops.wire.messages import (
 from lithops.worker.capture import Capture
 from lithops.worker.fetch import FunctionCache, load_arguments
 from lithops.worker.gauges import Gauge, read_usage
-from lithops.worker.report import holds_futures, pack_result, ship_failure, ship_result
+from lithops.worker.report import StoredReports, holds_futures, pack_result, ship_failure, ship_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,14 @@ class Worker:
                     break
                 report(self._run_call(call, task, storage))
                 self._cold = False
+
+    def run_stored(self, task: Task) -> None:
+        """Run the task's calls in order, and report through the job's storage."""
+        reports = StoredReports(task.job.storage.bucket, self._storage(task.job.storage))
+        try:
+            self.run(task, reports.report)
+        finally:
+            reports.close()
 
     def _run_call(self, call: Call, task: Task, storage: StorageBackend) -> CallStatus:
         job = task.job

@@ -43,6 +43,18 @@ def own_lines(read: Read, byte_range: ByteRange, size: int, separator: bytes) ->
             yield from cursor.pass_to(size)
 
 
+def line_start(read: Read, target: int, size: int, separator: bytes) -> int:
+    """Where the first line that starts at `target` or later does; `size` if there is none."""
+    if target <= 0:
+        return 0
+    first = _scan_start(read, target, separator)
+    with closing(_onward(read, first, target, size)) as blocks:
+        cursor = _Cursor(blocks, first)
+        for _ in cursor.pass_to_line_start(target, separator):
+            pass
+        return cursor.position
+
+
 class _Cursor:
     """Passes blocks on, up to places within them."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import pickle
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +20,10 @@ from lithops.wire.keys import result_key, status_key
 from lithops.wire.messages import Blob, Call, CallStatus, Failure, InlineBlob, JobSpec, StoredBlob
 from lithops.wire.pickles import Buffer, dump, join, size
 
+logger = logging.getLogger(__name__)
+
+_GATHER_S = 0.1
+"""How long a status may wait for others of its task, so that they share a request."""
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types whose exact instances pickle needs no help with: it is ten times as fast as cloudpickle."""
 
@@ -60,7 +68,7 @@ def ship_result(
     if length <= job.inline_limit:
         return InlineBlob(join(segments)), length, 0.0
     started = time.time()
-    key = result_key(job.job_key, call.index, call.attempt)
+    key = result_key(job.job_key, call.index, _new_token())
     storage.put(job.storage.bucket, key, segments)
     return StoredBlob(key), length, time.time() - started
 
@@ -72,7 +80,7 @@ def ship_failure(
     failure = failure_of(error, _dumps, skip_frames=skip)
     blob = failure.exception
     if isinstance(blob, InlineBlob) and len(blob.data) > job.inline_limit:
-        key = result_key(job.job_key, call.index, call.attempt)
+        key = result_key(job.job_key, call.index, _new_token())
         try:
             storage.put(job.storage.bucket, key, blob.data)
             failure = replace(failure, exception=StoredBlob(key))
@@ -81,14 +89,72 @@ def ship_failure(
     return failure
 
 
-def commit(status: CallStatus, bucket: str, storage: StorageBackend) -> bool:
-    """Store the status where the client looks for it; False if another activation of the call was first."""
-    key = status_key(status.job_key, status.index, status.attempt)
-    try:
-        storage.put(bucket, key, statuses_to_text([status]), if_absent=True)
-    except AlreadyExists:
-        return False
-    return True
+class StoredReports:
+    """Puts what a task's calls report into the storage: statuses of short calls together, each within a moment."""
+
+    def __init__(self, bucket: str, storage: StorageBackend) -> None:
+        self._bucket = bucket
+        self._storage = storage
+        self._waiting: list[CallStatus] = []
+        self._part = 0
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._committing = threading.Lock()
+
+    def report(self, status: CallStatus) -> None:
+        with self._lock:
+            self._waiting.append(status)
+            if self._timer is None:
+                # The next call may take its time, and nobody shall wait for it.
+                self._timer = threading.Timer(_GATHER_S, self._commit_early)
+                self._timer.start()
+
+    def close(self) -> None:
+        """The task has ended: everything is committed now. Raises `StorageError` where it cannot be."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+        self._commit()
+
+    def _commit_early(self) -> None:
+        with self._lock:
+            self._timer = None
+        try:
+            self._commit()
+        except StorageError as error:
+            logger.warning("a call's report has to wait: %s", error)
+
+    def _commit(self) -> None:
+        with self._committing:
+            with self._lock:
+                statuses, self._waiting = self._waiting, []
+            if statuses:
+                try:
+                    self._part = commit(statuses, self._part, self._bucket, self._storage)
+                except StorageError:
+                    with self._lock:
+                        self._waiting = statuses + self._waiting
+                    raise
+
+
+def commit(statuses: Sequence[CallStatus], part: int, bucket: str, storage: StorageBackend) -> int:
+    """Store statuses of one task where the client looks for them, as its part `part` or later; gives the next one.
+
+    Another activation of the same task may have taken that part. What it reported came first, and counts.
+    """
+    message = statuses_to_text(statuses)
+    while True:
+        key = status_key(statuses[0].job_key, statuses[0].task_id, part)
+        part += 1
+        try:
+            storage.put(bucket, key, message, if_absent=True)
+        except AlreadyExists:
+            continue
+        return part
+
+
+def _new_token() -> str:
+    return os.urandom(6).hex()
 
 
 def _described(value: Any) -> str:

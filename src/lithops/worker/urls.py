@@ -55,6 +55,12 @@ def read_url(part: DataPart, start: int, stop: int | None) -> Blocks:
             raise IncompleteRead(b"", response.length)
 
 
+def is_missing(error: StorageError) -> bool:
+    """Whether the error is a server's answer that there is nothing at the URL."""
+    answer = error.__context__
+    return isinstance(answer, HTTPError) and answer.code in (404, 410)
+
+
 def _look_up(url: str) -> DataPart:
     with _translated_errors(url):
         try:

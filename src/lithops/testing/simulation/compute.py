@@ -123,16 +123,22 @@ class ConnectedCompute(SimulatedCompute):
 
 
 class _Commits:
-    """Statuses go into the storage, where the first of a call's attempt wins."""
+    """Statuses go into the storage, as a log for each task, of which each activation writes parts of its own."""
 
     is_connection = False
 
     def __init__(self, cloud: SimulatedCloud) -> None:
         self._cloud = cloud
+        self._parts: dict[str, int] = {}
+        """How much of its task's log each activation has written or seen."""
 
     def report(self, status: CallStatus) -> float:
         storage = self._cloud.worker_storage
-        if not commit(status, storage.default_bucket(), storage):
+        part = self._parts.get(status.activation_id, 0)
+        self._parts[status.activation_id] = written = commit(
+            [status], part, storage.default_bucket(), storage
+        )
+        if written > part + 1:
             self._cloud.history.note(f"call {status.index}.{status.attempt} came second")
         return self._cloud.clock.now()
 
@@ -167,10 +173,13 @@ class Connection:
     def wake(self) -> None:
         self._awake.set()
 
-    def watch(self, job_key: str) -> None:
+    def hurry(self) -> None:
         """Nothing to do: statuses come by themselves."""
 
-    def forget(self, job_key: str) -> None:
+    def sent(self, job_key: str, task_id: int) -> None:
+        """Nothing to do, as above."""
+
+    def finished(self, job_key: str, task_id: int) -> None:
         """Nothing to do: what still comes is ignored by the client."""
 
     def _arrive(self, message: bytes) -> None:

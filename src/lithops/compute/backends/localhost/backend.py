@@ -26,11 +26,17 @@ from lithops.compute.backends.localhost.endings import (
     failure_of_exit,
     failure_of_slow_start,
     failure_of_start,
-    failure_of_timeout,
 )
 from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
 from lithops.compute.backends.localhost.runtime import runtime_of
-from lithops.compute.base import ComputeError, Limits, RuntimeInfo, StatusSource, Throttled
+from lithops.compute.base import (
+    ComputeError,
+    Limits,
+    RuntimeInfo,
+    StatusSource,
+    Throttled,
+    failure_of_timeout,
+)
 from lithops.wire.codec import Frame, statuses_from_frames
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, StorageRef, Task
 
@@ -145,10 +151,13 @@ class LocalhostCompute:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"\0")
 
-    def watch(self, job_key: str) -> None:
+    def hurry(self) -> None:
         """Nothing to do: statuses come by themselves."""
 
-    def forget(self, job_key: str) -> None:
+    def sent(self, job_key: str, task_id: int) -> None:
+        """Nothing to do, as above."""
+
+    def finished(self, job_key: str, task_id: int) -> None:
         """Nothing to do: workers keep only the last few jobs."""
 
     def close(self) -> None:

@@ -42,13 +42,6 @@ def failure_of_slow_start(runtime: str, startup_s: float, *, last_words: str) ->
     return Failure(FailureKind.LOST, FailureKind.LOST.value, message + _quoted(last_words))
 
 
-def failure_of_timeout(timeout_s: float) -> Failure:
-    text = (
-        f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
-    )
-    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
-
-
 def count_memory_kills() -> int:
     """How many processes this machine has killed for want of memory; 0 where it does not tell."""
     try:

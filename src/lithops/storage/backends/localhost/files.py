@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, cast
 
 from lithops.storage.base import Body
+from lithops.storage.bodies import as_bytes
 from lithops.wire.messages import ByteRange
 from lithops.wire.pickles import Buffer
 
@@ -19,14 +20,14 @@ _CHUNK_BYTES = 1 << 20
 def batches(body: Body) -> Iterator[list[memoryview]]:
     """The body in portions that `write_all` takes. Nothing is joined, and a file is read as it is written."""
     if isinstance(body, bytes | bytearray | memoryview):
-        yield [_as_bytes(body)]
+        yield [as_bytes(body)]
     elif isinstance(body, Sequence):
         for start in range(0, len(body), _BATCH):
             segments = cast("Sequence[Buffer]", body[start : start + _BATCH])
-            yield [_as_bytes(segment) for segment in segments]
+            yield [as_bytes(segment) for segment in segments]
     else:
         while chunk := body.read(_CHUNK_BYTES):
-            yield [_as_bytes(chunk)]
+            yield [as_bytes(chunk)]
 
 
 def write_all(descriptor: int, views: list[memoryview]) -> None:
@@ -54,13 +55,6 @@ def existing(byte_range: ByteRange | None, descriptor: int) -> tuple[int, int]:
 def open_window(file: io.FileIO, start: int, stop: int) -> BinaryIO:
     """The bytes from `start` to `stop` as a stream of their own, which closes `file` with itself."""
     return io.BufferedReader(_Window(file, start, stop))
-
-
-def _as_bytes(buffer: Buffer) -> memoryview:
-    view = memoryview(buffer)
-    if view.nbytes == 0:
-        return memoryview(b"")
-    return (view if view.c_contiguous else memoryview(view.tobytes())).cast("B")
 
 
 class _Window(io.RawIOBase):
