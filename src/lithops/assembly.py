@@ -47,7 +47,7 @@ class Core:
             return
         self.monitor.close()
         self.compute.close()
-        if not self.keep_data:
+        if self.preparer.has_prepared and not self.keep_data:
             try:
                 self.cleaner.clean_all()
             except StorageError as error:

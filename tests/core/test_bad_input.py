@@ -195,7 +195,7 @@ MISTAKES: dict[str, tuple[Callable[[FunctionExecutor], Any], type[Exception], st
     "an object that is not there": (
         lambda f: f.map(read, [stored(f) + "x"]),
         lithops.exceptions.StorageError,
-        r"^there is no object 'data.txtx' in bucket 'of-this-test'; check the name, or list the bucket$",
+        r"^there is no object 'data.txtx' in bucket 'of-this-test' \(localhost://of-this-test/data.txtx\); ",
     ),
     "a bucket that is not there": (
         lambda f: f.map(read, ["no-such-bucket"]),

@@ -36,6 +36,8 @@ NEED_A_FLAT_STORE = {
 
 class TestConformance(StorageConformance):
     server: SeaweedFS
+    deleted_keys = 1_200
+    bulk_keys = 300
     nasty_keys = tuple(filter(is_path, NASTY_KEYS))
     races: ClassVar[int] = 1
     """It makes writers of one key wait for each other, by the second."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from seaweedfs_server import SeaweedFS
 
-from lithops.exceptions import AccessDenied
+from lithops.exceptions import AccessDenied, ConfigError
 from lithops.storage.backends.aws_s3.backend import S3Storage
 from lithops.storage.backends.aws_s3.config import AliyunOssConfig, AwsS3Config, MinioConfig
 from lithops.storage.backends.aws_s3.quick import open_store
@@ -54,6 +54,12 @@ def test_credentials_of_the_environment(
     storage.put("account", "k", b"1")
     storage.put("account", "l", b"2")
     assert list(storage.get_many("account", ["k", "l"])) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("lone", ["access_key_id", "secret_access_key"])
+def test_half_of_the_credentials_is_a_mistake(connect: Connect, lone: str) -> None:
+    with pytest.raises(ConfigError, match=f"aws_s3: found {lone} alone; set access_key_id and secret_access"):
+        connect(**{lone: "x"})
 
 
 def test_an_endpoint_of_the_environment_and_the_checksums_of_aws(

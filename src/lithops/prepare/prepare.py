@@ -69,6 +69,11 @@ class Preparer:
         self._runtimes: dict[int, RuntimeInfo] = {}
         self._numbers = itertools.count()
 
+    @property
+    def has_prepared(self) -> bool:
+        """Whether there may be anything of these jobs in the storage."""
+        return bool(self._runtimes)
+
     # ------------------------------------------------------------ three kinds of job
 
     def call(self, binder: Binder, data: Any, options: JobOptions) -> Job:

@@ -13,6 +13,7 @@ from botocore.loaders import Loader
 from botocore.session import Session
 from botocore.utils import determine_content_length
 
+from lithops.exceptions import ConfigError
 from lithops.storage.backends.aws_s3.config import S3Config
 from lithops.storage.backends.aws_s3.errors import translate_errors
 from lithops.storage.patience import CONNECT_S, READ_S
@@ -27,9 +28,15 @@ _DEFAULT_REGION = "us-east-1"
 
 
 class Connection:
-    """Makes the client when it is first needed, and another one after a fork."""
+    """Makes the client when it is first needed, and another one after a fork. Raises `ConfigError`."""
 
     def __init__(self, config: S3Config, endpoint_url: str | None) -> None:
+        if (config.access_key_id is None) != (config.secret_access_key is None):
+            lone = "secret_access_key" if config.access_key_id is None else "access_key_id"
+            raise ConfigError(
+                f"{config.name}: found {lone} alone; set access_key_id and secret_access_key, or neither of them for "
+                "the credentials that AWS's own tools would find"
+            )
         self.config = config
         self._endpoint_url = endpoint_url
         self._opened = PerProcess(self._open)
