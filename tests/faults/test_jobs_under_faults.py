@@ -86,10 +86,14 @@ def bodies(seed: int) -> list[bytes]:
 # ---------------------------------------------------------------- faults that pass
 
 
-@pytest.mark.parametrize("compute", ["localhost", "functions"])
 @pytest.mark.parametrize(
-    ("storage", "seed", "rate"),
-    [("minio", 1, 0.2), ("minio", 2, 0.1), ("gcp_storage", 1, 0.2), ("azure_storage", 1, 0.2)],
+    ("storage", "compute", "seed", "rate"),
+    [
+        ("minio", "localhost", 1, 0.2),
+        ("minio", "functions", 2, 0.2),
+        ("gcp_storage", "functions", 3, 0.2),
+        ("azure_storage", "functions", 4, 0.2),
+    ],
 )
 def test_no_result_is_lost_or_wrong(
     storage_config: ConfigOf, tmp_path: Path, storage: str, compute: str, seed: int, rate: float
@@ -239,8 +243,9 @@ def test_a_secret_that_expires(
 
 @pytest.mark.parametrize("compute", ["localhost", "functions"])
 def test_a_storage_that_stays_down(
-    storage_config: ConfigOf, caplog: pytest.LogCaptureFixture, compute: str
+    storage_config: ConfigOf, caplog: pytest.LogCaptureFixture, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lithops.storage.patience.ATTEMPTS", 4)  # here: workers are as patient as ever
     with (
         proxied(storage_config("minio")) as (config, proxy),
         executor_over(config, compute, execution_timeout=30) as executor,
@@ -259,7 +264,7 @@ def test_a_storage_that_is_down_from_the_start(storage_config: ConfigOf) -> None
 def test_a_storage_that_never_answers_is_not_waited_for(
     storage_config: ConfigOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lithops.storage.backends.aws_s3.connection._READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("lithops.storage.backends.aws_s3.connection.READ_S", 0.3)
     with proxied(storage_config("minio"), seed=6, kinds=[Fault.STALL], stall_s=600) as (config, proxy):
         storage = Storage(config)
         storage.create_bucket(storage.bucket)
