@@ -84,30 +84,12 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
         yield server
 
 
-def _keys(server: SeaweedFS) -> dict[str, Any]:
-    return {
-        "endpoint": server.endpoint,
-        "access_key_id": server.access_key_id,
-        "secret_access_key": server.secret_access_key,
-    }
-
-
 SECTIONS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "localhost": ("", lambda server: {}),
-    "minio": ("seaweedfs", _keys),
+    "minio": ("seaweedfs", lambda server: server.settings),
     "gcp_storage": ("fake_gcs", lambda server: {"endpoint": server.endpoint}),
-    "azure_storage": (
-        "azurite",
-        lambda server: {
-            "endpoint": server.endpoint,
-            "storage_account_name": server.account_name,
-            "storage_account_key": server.account_key,
-        },
-    ),
-    "redis": (
-        "valkey",
-        lambda server: {"host": server.host, "port": server.port, "password": server.password},
-    ),
+    "azure_storage": ("azurite", lambda server: server.settings),
+    "redis": ("valkey", lambda server: server.settings),
 }
 """The storages: their servers, and their sections of the configuration."""
 
