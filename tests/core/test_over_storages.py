@@ -19,11 +19,15 @@ from lithops import Storage
 from lithops.clock import SystemClock
 from lithops.config.loader import resolve
 from lithops.config.passing import runtime_environment
+from lithops.exceptions import StorageError, StorageNoSuchKeyError
 from lithops.executors import FunctionExecutor
+from lithops.prepare.partition import partition
 from lithops.storage import registry
 from lithops.storage.base import StorageBackend
+from lithops.storage.urls import SCHEMES
 from lithops.testing.functions import LocalFunctions
 from lithops.wire.keys import CLOUDOBJECTS_PREFIX, JOBS_PREFIX
+from lithops.worker.data import open_part
 
 Configure = Callable[[str], dict[str, Any]]
 LARGE = 300_000
@@ -166,3 +170,23 @@ def test_a_job_of_small_calls_is_cheap(seaweedfs: SeaweedFS, storage_config: Con
     assert counts["GET"] <= calls
     others = counts.total() - min(counts["PUT"], calls) - counts["GET"]
     assert others <= 20 + 0.05 * calls, counts
+
+
+def test_data_that_changes_after_it_was_cut_is_refused(store: Storage) -> None:
+    store.put_object(store.bucket, "data/numbers", "1\n2\n3\n")
+    pieces = partition([f"{store.bucket}/data/"], storage=store.storage_handler, chunk_size=2)
+    assert [open_part(piece.part, store.storage_handler).data_stream.read() for piece in pieces] == [
+        b"1\n",
+        b"2\n",
+        b"3\n",
+    ]
+    store.put_object(store.bucket, "data/numbers", "7\n8\n9\n")
+    for piece in pieces:
+        with pytest.raises(StorageError, match="changed after it was partitioned"):
+            open_part(piece.part, store.storage_handler).data_stream.read()
+
+
+def test_data_that_is_not_there_is_named_by_its_url(store: Storage) -> None:
+    scheme = SCHEMES.get(store.backend, store.backend)
+    with pytest.raises(StorageNoSuchKeyError, match=f"{scheme}://{store.bucket}/data/missing"):
+        partition([f"{store.bucket}/data/missing"], storage=store.storage_handler)
