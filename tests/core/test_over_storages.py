@@ -118,7 +118,7 @@ def test_another_program_reads_the_results(config: dict[str, Any], store: Storag
         program = [sys.executable, "-c", READER, str(tmp_path / "futures")]
         # It knows the storage by a configuration of its own.
         (tmp_path / "config").write_text(repr({"lithops": {"storage": name}, name: config[name]}))
-        environment = {**os.environ, "LITHOPS_CONFIG_FILE": str(tmp_path / "config")}
+        environment = {**os.environ, "LITHOPS_CONFIG": "", "LITHOPS_CONFIG_FILE": str(tmp_path / "config")}
         environment["PYTHONPATH"] = str(Path(__file__).parent)
         read = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=90)
         assert read.stdout == "[b'aa', b'bb']\n", read.stderr
