@@ -105,6 +105,8 @@ def test_type_checkers_see_the_same_names() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_what_a_module_exports_is_there(name: str) -> None:
+    if name.startswith("lithops.worker.formats.zarr"):
+        pytest.importorskip("zarr", reason="zarr 3 needs Python 3.11")
     module = importlib.import_module(name)
     for exported in getattr(module, "__all__", ()):
         assert hasattr(module, exported), f"{name}.{exported}"
