@@ -5,7 +5,7 @@ from __future__ import annotations
 _SHORTEST_S = 0.05
 _RESTING_S = 0.12
 """While nothing comes: what is committed then is found after half of it at the median."""
-_OF_THE_SILENCE = 0.04
+_OF_THE_SILENCE = 0.08
 """After a long silence a look that comes late by this part of it is early enough."""
 _WORTH_A_LOOK = 20
 """So many statuses should share the cost of a look."""
