@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,13 +38,14 @@ class Core:
     cleaner: Cleaner
     keep_data: bool
     owner_pid: int = field(default_factory=os.getpid)
+    shutting_down: threading.Lock = field(default_factory=threading.Lock)
 
     def shut_down(self) -> None:
-        """Cancel what is running, stop what was started, and remove the executor's data from the storage.
+        """Cancel what is running, stop what was started, and remove the executor's data from the storage, once.
 
         In a child that this process has forked, nothing: all of it is the parent's.
         """
-        if os.getpid() != self.owner_pid:
+        if os.getpid() != self.owner_pid or not self.shutting_down.acquire(blocking=False):
             return
         self.monitor.close()
         self.compute.close()

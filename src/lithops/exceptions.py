@@ -17,7 +17,8 @@
     │   ├── InvalidKey (ValueError)           a bucket or key name that is not allowed
     │   └── StorageUnavailable                try again later
     ├── ComputeError                          a compute backend said no
-    │   └── Throttled                         too many at once: try again later
+    │   ├── Throttled                         too many at once: try again later
+    │   └── ResponseLost                      sent, perhaps: the connection broke before the answer
     └── CallError                             one call did not return
         ├── RemoteError                       it raised something that could not be pickled
         ├── WorkerLost                        its worker vanished
@@ -120,6 +121,10 @@ class ComputeError(LithopsError):
 
 class Throttled(ComputeError):
     """The backend takes no more activations for now: the invoker waits and tries again."""
+
+
+class ResponseLost(ComputeError):
+    """An activation may have been started, but its connection broke before it answered: it is sent once more."""
 
 
 class CallError(LithopsError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -25,10 +24,11 @@ from lithops.compute import registry as compute_registry
 from lithops.compute.base import ComputeBackend
 from lithops.config.loader import resolve
 from lithops.config.model import Settings
-from lithops.config.passing import nested_environment, runtime_environment, set_up_logging
+from lithops.config.passing import nested_environment, set_up_logging, surroundings_of
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
 from lithops.futures_list import FuturesList
+from lithops.janitor import look_after
 from lithops.job import Job
 from lithops.monitor.chain import as_futures, follow, group_by_source
 from lithops.prepare.bind import Binder, elements
@@ -75,9 +75,7 @@ class FunctionExecutor:
             overrides=kwargs,
         )
         set_up_logging(settings, log_level)
-        compute = compute_registry.create(
-            settings.compute_name, settings.compute, environment=runtime_environment(settings)
-        )
+        compute = compute_registry.create(settings.compute_name, settings.compute, surroundings_of(settings))
         store = storage_registry.create(settings.storage_name, settings.storage)
         explicit = config is not None or any((config_file, mode, backend, storage, monitoring, kwargs))
         self._assemble(
@@ -119,7 +117,8 @@ class FunctionExecutor:
         self.job_monitor = core.monitor
         self._preparer = core.preparer
         self._cleaner = core.cleaner
-        self._finalizer = weakref.finalize(self, core.shut_down)
+        self._shut_down = core.shut_down
+        look_after(self, core.shut_down)
         logger.info("executor %s: %s compute, %s storage", self.executor_id, compute.name, storage.name)
 
     def __enter__(self) -> FunctionExecutor:
@@ -132,7 +131,7 @@ class FunctionExecutor:
 
     def close(self) -> None:
         """Cancel what is running, stop what was started, and remove this executor's data from the storage."""
-        self._finalizer()
+        self._shut_down()
 
     # ------------------------------------------------------------ verbs
 

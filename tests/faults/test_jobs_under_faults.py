@@ -19,7 +19,7 @@ from faulty_proxy import Fault, FaultyProxy, azure_error, gcs_error, s3_error
 from lithops import FunctionExecutor
 from lithops.clock import SystemClock
 from lithops.compute.backends.localhost.backend import LocalhostCompute
-from lithops.compute.base import ComputeBackend
+from lithops.compute.base import ComputeBackend, Surroundings
 from lithops.config.loader import resolve
 from lithops.config.passing import runtime_environment
 from lithops.exceptions import AccessDenied, LithopsError, StorageUnavailable
@@ -65,7 +65,7 @@ def executor_over(config: Config, compute_name: str, **section: Any) -> Iterator
     if compute_name == "functions":
         compute = LocalFunctions(inline_bytes=INLINE_BYTES, environment=environment)
     else:
-        compute = LocalhostCompute(settings.compute, environment=environment)
+        compute = LocalhostCompute(settings.compute, Surroundings(environment=environment))
     storage = registry.create(settings.storage_name, settings.storage)
     clock = SystemClock()
     with FunctionExecutor.over(compute, storage, settings, clock=clock, threaded=True) as executor:

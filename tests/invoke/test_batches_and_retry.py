@@ -110,16 +110,18 @@ class TestThrottle:
     def test_waits_are_bounded_and_start_again(self, answers: list[bool], randomness: random.Random) -> None:
         throttle = Throttle(randomness)
         now, refusals = 0.0, 0
-        for is_refused in answers:
+        for number, is_refused in enumerate(answers):
             now = max(now, throttle.until)
+            assert throttle.admits(now)
+            throttle.sent(number, now)
             if is_refused:
-                throttle.refused(now)
+                throttle.refused(number, now)
                 refusals += 1
                 lowest = min(0.05 * 2.0 ** (refusals - 1) * 0.5, _LONGEST_S)
                 assert lowest <= throttle.until - now + 1e-9
                 assert throttle.until - now <= min(3 * lowest, _LONGEST_S) + 1e-9
             else:
-                throttle.accepted()
+                throttle.accepted(number)
                 refusals = 0
                 assert throttle.until <= now
 
@@ -127,5 +129,6 @@ class TestThrottle:
     def test_a_backend_that_refuses_for_hours(self, refusals: int) -> None:
         throttle = Throttle(random.Random(0))
         for number in range(refusals):
-            throttle.refused(float(number))
+            throttle.sent(number, float(number))
+            throttle.refused(number, float(number))
         assert throttle.until <= refusals + _LONGEST_S

@@ -347,12 +347,27 @@ def test_silence_is_a_failure_at_the_deadline() -> None:
     assert tracker.next_deadline() is None
 
 
-def test_a_dead_activation_costs_only_what_was_not_reported() -> None:
+def test_a_dead_activation_costs_the_call_that_it_was_for() -> None:
+    tracker = tracker_with(calls=3)
+    tracker.hear([status(1, Phase.RETURNED, task_id=0), status(2, Phase.RETURNED, task_id=0)])
+    outcome = tracker.bury(0, LOST)
+    assert [each.index for each in outcome.settled] == [0]
+    assert outcome.finished_tasks == [0]
+
+
+def test_calls_that_shared_a_dead_activation_are_sent_again_each_alone() -> None:
     tracker = tracker_with(calls=3)
     tracker.hear([status(1, Phase.RETURNED, task_id=0)])
     outcome = tracker.bury(0, LOST)
-    assert [each.index for each in outcome.settled] == [0, 2]
+    assert outcome.settled == []
+    assert [(each.index, each.attempt, each.alone) for each in outcome.resend] == [(0, 0, True), (2, 0, True)]
     assert outcome.finished_tasks == [0]
+
+
+def test_a_task_that_nobody_takes_costs_all_its_calls() -> None:
+    outcome = tracker_with(calls=3).fail(0, LOST)
+    assert [each.index for each in outcome.settled] == [0, 1, 2]
+    assert outcome.resend == []
 
 
 def test_cancelled_calls_keep_the_slot_of_their_task() -> None:

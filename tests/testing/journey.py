@@ -127,11 +127,17 @@ class Journey:
         calls: dict[tuple[str, int], dict[int, list[Delivery]]] = {}
         for each in self.cloud.history.deliveries:
             calls.setdefault((each.job_key, each.index), {}).setdefault(each.attempt, []).append(each)
+        sizes = Counter(
+            (each.job_key, each.task_id) for each in self.cloud.history.deliveries if not each.is_copy
+        )
         for attempts in calls.values():
             for attempt, deliveries in attempts.items():
                 declined = sum(each.phase is Phase.DECLINED for each in deliveries)
                 sent = [each for each in deliveries if not each.is_copy]
-                assert len(sent) <= 1 + declined, f"sent too often: {sent}"
+                died_with_others = sum(
+                    each.told_dead_at is not None and sizes[each.job_key, each.task_id] > 1 for each in sent
+                )
+                assert len(sent) <= 1 + declined + died_with_others, f"sent too often: {sent}"
                 before = attempts.get(attempt - 1, [])
                 assert (
                     attempt == 0

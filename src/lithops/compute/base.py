@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lithops.exceptions import ComputeError as ComputeError
+from lithops.exceptions import ResponseLost as ResponseLost
 from lithops.exceptions import Throttled as Throttled
-from lithops.wire.messages import CallStatus, Failure, FailureKind, Task
+from lithops.wire.messages import CallStatus, Failure, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,26 @@ class Limits:
     """How long an activation may take to start before it is taken for lost."""
     adaptive_batches: bool = False
     """Whether short calls may be gathered into larger tasks while the job runs."""
+    invoke_threads: int = 0
+    """How many requests that invoke may be under way at once, each in a thread of its own; 0: `invoke` does not block,
+    and is called by the monitor's thread."""
+    connections: int = 0
+    """So many of these requests may wait for their activation's end, and bring its statuses back."""
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether an activation can be started without waiting for its end."""
+        return self.connections < self.max_activations
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a backend is made for, beside its own configuration."""
+
+    storage: str = "localhost"
+    """The name of the storage backend whose code and SDK the workers need."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that the runtimes are to have. They may hold secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +102,9 @@ class StatusSource(Protocol):
         """The next `receive` shall look for statuses even if it is not time yet."""
         ...
 
-    def sent(self, job_key: str, task_id: int) -> None:
-        """Statuses of this task are expected from now on. Tasks are numbered in the order in which they are sent."""
+    def sent(self, job_key: str, task_id: int, after_s: float = 0.0) -> None:
+        """Statuses of this task are expected from now on, or from `after_s` seconds on where they may come otherwise
+        until then. Tasks are numbered in the order in which they are sent."""
         ...
 
     def finished(self, job_key: str, task_id: int) -> None:
@@ -94,6 +117,29 @@ class SupportsDirectResults(Protocol):
     """Statuses come back over the backend's own connection, with no storage between."""
 
     def status_source(self) -> StatusSource: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back on the connection of an activation that has ended."""
+
+    activation_id: str
+    statuses: Sequence[CallStatus] = ()
+    """Calls of the task that are missing here have reported through the storage, or are lost with the activation."""
+    failure: Failure | None = None
+    """Why the activation died."""
+
+
+@runtime_checkable
+class SupportsResponses(Protocol):
+    """Statuses can come back in the response to the request that started their activation."""
+
+    def request(self, task: Task, runtime: RuntimeInfo) -> Response:
+        """Start one activation for the task and wait for its end.
+
+        Raises `Throttled` when it should be sent again, and `ResponseLost` when the connection broke before the end.
+        """
+        ...
 
 
 @runtime_checkable
@@ -114,9 +160,51 @@ class SupportsHealth(Protocol):
         ...
 
 
-def failure_of_timeout(timeout_s: float) -> Failure:
-    """The failure of a call that was stopped after so many seconds."""
-    text = (
-        f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
-    )
-    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
+@runtime_checkable
+class SupportsBuild(Protocol):
+    """Custom runtimes can be made."""
+
+    def build(self, runtime: str, file: Path) -> str:
+        """Make a runtime of that name of a ``requirements.txt`` or a ``Dockerfile``. Gives what was made, in words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a runtime costs, in US dollars."""
+
+    activation: float
+    second: float
+    """One second of one activation."""
+    as_of: str
+    """The date of the price list, as ``2026-11-22``."""
+    source: str
+    """Where the list is published."""
+
+
+@runtime_checkable
+class SupportsPricing(Protocol):
+    """What calls cost is known."""
+
+    def prices(self, runtime: RuntimeInfo) -> Prices: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, as `lithops doctor` shows it."""
+
+    what: str
+    ok: bool
+    says: str
+    """What was found; where it is not well, what to do about it."""
+
+
+@runtime_checkable
+class SupportsDiagnosis(Protocol):
+    """The backend can look into what it needs from its cloud."""
+
+    def diagnose(self) -> Iterable[Finding]: ...
+
+    def policy(self) -> Mapping[str, Any]:
+        """The least rights that suffice, as the cloud's own JSON."""
+        ...

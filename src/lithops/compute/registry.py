@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lithops.compute.base import ComputeBackend
+from lithops.compute.base import ComputeBackend, Surroundings
 from lithops.registry import Registry, Row
 
 _registry = Registry(
@@ -22,7 +22,7 @@ backend_names = _registry.names
 config_class = _registry.config_class
 
 
-def create(name: str, config: Any, **kwargs: Any) -> ComputeBackend:
-    """The backend `name`, made of its configuration (an instance of `config_class(name)`) and `kwargs`."""
-    backend: ComputeBackend = _registry.create(name, config, **kwargs)
+def create(name: str, config: Any, surroundings: Surroundings) -> ComputeBackend:
+    """The backend `name`, made of its configuration (an instance of `config_class(name)`) for a program."""
+    backend: ComputeBackend = _registry.create(name, config, surroundings=surroundings)
     return backend

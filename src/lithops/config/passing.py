@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from lithops.compute.base import Surroundings
 from lithops.config.logs import setup_lithops_logger
 from lithops.config.model import Settings
 from lithops.storage.credentials import VARIABLE, secret_options
@@ -14,6 +15,11 @@ def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
     section = settings.lithops
     if log_level is not None and section.log_level is not None:
         setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
+
+
+def surroundings_of(settings: Settings) -> Surroundings:
+    """What the compute backend is told, beside its own configuration."""
+    return Surroundings(settings.storage_name, runtime_environment(settings))
 
 
 def runtime_environment(settings: Settings) -> dict[str, str]:

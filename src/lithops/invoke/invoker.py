@@ -10,14 +10,27 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from lithops.compute.base import ComputeBackend, ComputeError, RuntimeInfo, Throttled
+from lithops.compute.base import (
+    ComputeBackend,
+    ComputeError,
+    Response,
+    ResponseLost,
+    RuntimeInfo,
+    SupportsResponses,
+    Throttled,
+)
 from lithops.invoke.batches import AdaptiveBatches, Batches, FixedBatches
 from lithops.invoke.retry import Throttle, backoff_s
+from lithops.invoke.runner import InlineRunner, Runner
 from lithops.invoke.slots import Slots
 from lithops.wire.messages import Call, JobSpec, Task
+
+REPLY_S = 20.0
+"""For so long the response to a request is relied on. Networks cut silent connections, after a minute and more."""
 
 
 @dataclass(slots=True)
@@ -27,7 +40,10 @@ class Sending:
     task: Task
     runtime: RuntimeInfo
     activation_id: str = ""
+    response: Response | None = None
+    """What came back on the connection, where its end was waited for."""
     throttled: bool = False
+    response_lost: bool = False
     error: str = ""
 
 
@@ -42,6 +58,8 @@ class _Queue:
     backoff_s: float
     pending: deque[Call] = field(default_factory=deque)
     unsettled: dict[int, Call] = field(default_factory=dict)
+    alone: set[int] = field(default_factory=set)
+    """Calls that share their next activation with no other."""
     in_flight: int = 0
 
 
@@ -50,9 +68,12 @@ class Invoker:
 
     def __init__(self, compute: ComputeBackend) -> None:
         self._compute = compute
+        self.runner: Runner = InlineRunner()
+        """Makes the requests."""
         self.randomness = random.Random()
         """Spreads what is tried again; a simulation seeds it."""
-        self._throttle = Throttle(self.randomness)
+        self._throttle = Throttle(self.randomness, max(1, compute.limits.invoke_threads))
+        self._connections = compute.limits.connections if isinstance(compute, SupportsResponses) else 0
         self._slots = Slots(compute.limits.max_activations)
         self._queues: dict[str, _Queue] = {}
         self._delayed: list[tuple[float, int, str, Call]] = []
@@ -84,9 +105,13 @@ class Invoker:
             queue.unsettled[call.index] = call
             queue.pending.append(call)
 
-    def resend(self, job_key: str, index: int, attempt: int, *, failed: bool, now: float) -> None:
+    def resend(
+        self, job_key: str, index: int, attempt: int, *, failed: bool, now: float, alone: bool = False
+    ) -> None:
         """A call is to be sent again: after a failure later, else before all others."""
         queue = self._queues[job_key]
+        if alone:
+            queue.alone.add(index)
         call = Call(index, queue.unsettled[index].inputs, attempt)
         queue.unsettled[index] = call
         if failed and queue.backoff_s:
@@ -119,23 +144,42 @@ class Invoker:
 
     # ------------------------------------------------------------ what is done
 
-    def pump(self, now: float) -> list[Sending]:
-        """Send what may be sent now."""
+    def pump(
+        self, now: float, departing: Callable[[Sending], None], answered: Callable[[Sending], None]
+    ) -> None:
+        """Send what may be sent now. `departing` is told of each task before it goes, and `answered` when the backend
+        has taken, refused or answered it: whoever is told calls `heard`."""
         self._return_delayed(now)
-        sent: list[Sending] = []
-        while now >= self._throttle.until:
+        while self._throttle.admits(now):
             sending = self._next()
             if sending is None:
                 break
-            self._send(sending, now)
-            sent.append(sending)
-        return sent
+            departing(sending)
+            self._throttle.sent(sending.task.task_id, now)
+            self._send(sending, answered)
+
+    def heard(self, sending: Sending, now: float) -> None:
+        """The backend has taken, refused or answered this task."""
+        if sending.task.reply_s:
+            self._connections += 1
+        if sending.throttled:
+            self._throttle.refused(sending.task.task_id, now)
+        elif not sending.error:
+            self._throttle.accepted(sending.task.task_id)
+
+    def repeat(self, sending: Sending, answered: Callable[[Sending], None]) -> None:
+        """Send a task once more whose response was lost: what it reports goes through the storage."""
+        self._send(Sending(replace(sending.task, reply_s=0.0), sending.runtime), answered)
+
+    def _send(self, sending: Sending, answered: Callable[[Sending], None]) -> None:
+        self.runner.run(partial(_perform, self._compute, sending), answered)
 
     def next_due(self, now: float) -> float | None:
         """When `pump` may have something to do that nothing else will tell of."""
         times = [self._delayed[0][0]] if self._delayed else []
-        if self._throttle.until > now and any(queue.pending for queue in self._queues.values()):
-            times.append(self._throttle.until)
+        due = self._throttle.next_due(now)
+        if due is not None and any(queue.pending for queue in self._queues.values()):
+            times.append(due)
         return min(times, default=None)
 
     def _return_delayed(self, now: float) -> None:
@@ -150,7 +194,11 @@ class Invoker:
         for queue in self._queues.values():
             calls = self._take(queue)
             if calls:
-                task = Task(next(self._task_ids), queue.spec, tuple(calls))
+                reply_s = 0.0
+                if self._connections > 0:
+                    self._connections -= 1
+                    reply_s = REPLY_S
+                task = Task(next(self._task_ids), queue.spec, tuple(calls), reply_s)
                 self._slots.take(task.task_id, queue.spec.job_key, len(calls))
                 queue.in_flight += len(calls)
                 return Sending(task, queue.runtime)
@@ -168,19 +216,30 @@ class Invoker:
             if queue.unsettled.get(call.index) is not call:
                 pending.popleft()  # settled, or sent again, in the meantime
                 continue
+            if call.index in queue.alone:
+                if not calls:
+                    queue.alone.remove(call.index)
+                    calls.append(pending.popleft())
+                break
             room -= call.inline_bytes
             if room < 0 and calls:
                 break
             calls.append(pending.popleft())
         return calls
 
-    def _send(self, sending: Sending, now: float) -> None:
-        try:
-            sending.activation_id = self._compute.invoke(sending.task, sending.runtime)
-        except Throttled:
-            sending.throttled = True
-            self._throttle.refused(now)
-        except ComputeError as error:
-            sending.error = str(error)
+
+def _perform(compute: ComputeBackend, sending: Sending) -> Sending:
+    try:
+        waits = sending.task.reply_s > 0 or not compute.limits.takes_events
+        if waits and isinstance(compute, SupportsResponses):
+            sending.response = compute.request(sending.task, sending.runtime)
+            sending.activation_id = sending.response.activation_id
         else:
-            self._throttle.accepted()
+            sending.activation_id = compute.invoke(sending.task, sending.runtime)
+    except Throttled:
+        sending.throttled = True
+    except ResponseLost:
+        sending.response_lost = True
+    except ComputeError as error:
+        sending.error = str(error)
+    return sending

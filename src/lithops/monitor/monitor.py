@@ -14,26 +14,25 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 
 from lithops.clock import Clock
-from lithops.compute.base import ComputeBackend, StatusSource, SupportsCancel, SupportsHealth
+from lithops.compute.base import ComputeBackend, Response, StatusSource, SupportsCancel, SupportsHealth
 from lithops.exceptions import InvalidCall, StorageError
 from lithops.future import ResponseFuture
 from lithops.invoke.invoker import Invoker, Sending
+from lithops.invoke.runner import ThreadRunner
 from lithops.job import Job
 from lithops.monitor.logs import JobLogs
+from lithops.monitor.published import publish
 from lithops.monitor.stragglers import Stragglers
 from lithops.monitor.tracker import JobTracker, Outcome
 from lithops.storage.base import StorageBackend
-from lithops.wire.codec import statuses_to_text
-from lithops.wire.keys import published_status_key
-from lithops.wire.messages import Blob, Call, CallStatus, Failure, FailureKind, Phase
+from lithops.wire.messages import Blob, Call, CallStatus, Failure, FailureKind, Phase, Task, busy_s
 from lithops.wire.pickles import Buffer
 from lithops.worker.fetch import read_blob
 
@@ -42,9 +41,8 @@ logger = logging.getLogger(__name__)
 _IDLE_S = 60.0
 """The longest wait of a round in which nothing is due."""
 _HEALTH_EVERY_S = 5.0
+_HEALTH_THREADS = 1
 _JOIN_S = 5.0
-_START_AND_END = struct.Struct("<2d")
-_START_AND_END_OFFSET = 8
 
 
 class JobMonitor:
@@ -73,6 +71,8 @@ class JobMonitor:
         self._stopping = False
         self._lock = threading.Lock()
         self._broken = ""
+        if compute.limits.invoke_threads:
+            invoker.runner = ThreadRunner(compute.limits.invoke_threads + _HEALTH_THREADS, self._post)
 
     # ------------------------------------------------------------ from other threads
 
@@ -109,7 +109,7 @@ class JobMonitor:
 
     def share(self, future: ResponseFuture) -> None:
         """Put the future's status into the storage as soon as there is one."""
-        future.add_done_callback(self._publish)
+        future.add_done_callback(lambda settled: publish(settled, self._storage, self._bucket))
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
         self._check_process()
@@ -157,6 +157,7 @@ class JobMonitor:
             thread.join(_JOIN_S)
         elif thread is None:
             self._drain_inbox()
+        self._invoker.runner.close()
 
     # ------------------------------------------------------------ the round
 
@@ -250,35 +251,56 @@ class JobMonitor:
             self._invoker.push(job_key, [call for call in calls if call.index in self._unsettled[job_key]])
 
     def _send(self, now: float) -> None:
-        stamp = time.time()  # before sending: a worker may start the call before this thread goes on
-        # A call may be settled by the failure of its sending, which frees a slot for the next.
-        while sent := self._invoker.pump(now):
-            for sending in sent:
-                self._apply(self._note_sent(sending, now, stamp))
+        self._invoker.pump(now, self._note_departure, self._note_answer)
 
-    def _note_sent(self, sending: Sending, now: float, stamp: float) -> Outcome:
+    def _note_departure(self, sending: Sending) -> None:
+        # Before it is sent: a worker may end the call before this thread goes on.
         task = sending.task
         key = task.job.job_key
+        now = self._clock.now()
         # The calls of a task run one after the other, so the last may have to wait for all before it.
         allowed_s = self._compute.limits.startup_s + task.job.timeout_s * len(task.calls)
         self._tracker.sent(
             task.task_id,
             key,
             [(call.index, call.attempt) for call in task.calls],
-            activation_id=sending.activation_id,
             deadline=now + allowed_s,
         )
-        if sending.throttled:
-            return self._tracker.unsent(task.task_id)
-        if sending.error:
-            failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
-            return self._tracker.bury(task.task_id, failure)
-        self._source.sent(key, task.task_id)
-        self._stragglers.sent(task.task_id, key, now)
+        stamp = time.time()
         unsettled = self._unsettled[key]
         for call in task.calls:
             unsettled[call.index].mark_sent(stamp)
-        return Outcome()
+        if task.reply_s:
+            self._source.sent(key, task.task_id, after_s=task.reply_s)
+        self._stragglers.sent(task.task_id, key, now)
+
+    def _note_answer(self, sending: Sending) -> None:
+        self._invoker.heard(sending, self._clock.now())
+        task = sending.task
+        task_id, key = task.task_id, task.job.job_key
+        if sending.throttled:
+            self._apply(self._tracker.unsent(task_id))
+        elif sending.error:
+            failure = Failure(FailureKind.LOST, "lost", f"the call could not be sent: {sending.error}")
+            self._apply(self._tracker.fail(task_id, failure))
+        elif sending.response is not None:
+            self._note_response(task, sending.response)
+        elif self._tracker.is_under_way(task_id):
+            self._source.sent(key, task_id)
+            self._tracker.name(task_id, sending.activation_id)
+            if sending.response_lost and task.reply_s:
+                self._invoker.repeat(sending, self._note_answer)
+
+    def _note_response(self, task: Task, response: Response) -> None:
+        """An activation has ended."""
+        if response.statuses:
+            self._hear(response.statuses, self._clock.now())
+        if response.failure is not None:
+            self._bury({task.task_id: response.failure})
+        elif self._tracker.is_under_way(task.task_id):
+            # What else it has to report is in the storage.
+            self._source.sent(task.job.job_key, task.task_id)
+            self._source.hurry()
 
     def _cancel(self, job_key: str, indexes: Sequence[int]) -> None:
         # Settled first, so that what the backend reports of them afterwards comes second.
@@ -303,22 +325,31 @@ class JobMonitor:
             lost = [CallStatus(key, index, Phase.LOST, failure=failure) for index in futures]
             self._apply(self._tracker.give_up(lost))
         for task_id in self._tracker.tasks():
-            self._apply(self._tracker.bury(task_id, failure))
+            self._apply(self._tracker.fail(task_id, failure))
 
     def _check_health(self, now: float) -> None:
         if not isinstance(self._compute, SupportsHealth) or now < self._next_health:
             return
         self._next_health = now + _HEALTH_EVERY_S
         activations = self._tracker.activations()
-        dead = self._compute.dead(list(activations)) if activations else {}
+        if activations:
+            self._next_health = float("inf")  # one look at a time
+            self._invoker.runner.run(
+                partial(self._compute.dead, list(activations)), partial(self._note_dead, activations)
+            )
+
+    def _note_dead(self, activations: Mapping[str, int], dead: Mapping[str, Failure]) -> None:
+        self._next_health = self._clock.now() + _HEALTH_EVERY_S
+        self._bury({activations[activation_id]: failure for activation_id, failure in dead.items()})
+
+    def _bury(self, dead: Mapping[int, Failure]) -> None:
+        """These tasks' activations are dead."""
         if dead:
             # What an activation has said before it died counts: it may be there, and not read yet.
             self._source.hurry()
-            self._hear(self._receive(0.0), now)
-        still_held = self._tracker.activations()
-        for activation_id, failure in dead.items():
-            if activation_id in still_held:
-                self._apply(self._tracker.bury(still_held[activation_id], failure))
+            self._hear(self._receive(0.0), self._clock.now())
+        for task_id, failure in dead.items():
+            self._apply(self._tracker.bury(task_id, failure))
 
     # ------------------------------------------------------------ what follows
 
@@ -331,7 +362,7 @@ class JobMonitor:
         for status in outcome.started:
             self._unsettled[status.job_key][status.index].mark_started()
         for status in outcome.settled:
-            self._invoker.settled(status.job_key, status.index, status.task_id, _busy_s(status))
+            self._invoker.settled(status.job_key, status.index, status.task_id, busy_s(status))
         for task_id in outcome.finished_tasks:
             self._source.finished(self._invoker.finished(task_id), task_id)
         now = self._clock.now()
@@ -339,7 +370,9 @@ class JobMonitor:
         for status in outcome.outrun:
             self._stop_calls(status.job_key, self._tracker.tasks_of(status.job_key, [status.index]))
         for again in outcome.resend:
-            self._invoker.resend(again.job_key, again.index, again.attempt, failed=again.failed, now=now)
+            self._invoker.resend(
+                again.job_key, again.index, again.attempt, failed=again.failed, now=now, alone=again.alone
+            )
 
     def _settle(self, statuses: list[CallStatus]) -> None:
         stamp = time.time()
@@ -361,19 +394,3 @@ class JobMonitor:
         self._stragglers.drop_job(job_key)
         self._invoker.drop_job(job_key)
         logger.debug("job %s: every call has ended", job_key)
-
-    def _publish(self, future: ResponseFuture) -> None:
-        """Store the status as a worker would have, marked as the last attempt's: no other follows."""
-        status = future.settled_status()
-        assert status is not None
-        final = replace(status, attempt=future.job.last_attempt)
-        key = published_status_key(final.job_key, final.index)
-        self._storage.put(self._bucket, key, statuses_to_text([final]))
-
-
-def _busy_s(status: CallStatus) -> float:
-    """Seconds of its worker that the call took; 0 where the worker did not live to tell."""
-    if not status.stats:
-        return 0.0
-    started, ended = _START_AND_END.unpack_from(status.stats, _START_AND_END_OFFSET)
-    return float(ended - started)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lithops.job import RetryPolicy
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase
@@ -33,6 +33,8 @@ class Resend:
     attempt: int
     failed: bool
     """After a failure it waits for a while; one that was declined goes at once."""
+    alone: bool = False
+    """It shared an activation that died: the next is for this call only, so that it is known which one is to blame."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,12 @@ class JobTracker:
                 self._hear(CallStatus(task.job_key, index, Phase.DECLINED, task_id, attempt), outcome)
         return outcome
 
+    def name(self, task_id: int, activation_id: str) -> None:
+        """The backend has taken the task, and calls its activation so."""
+        task = self._tasks.get(task_id)
+        if task is not None:
+            task.activation_id = activation_id
+
     def hear(self, statuses: Sequence[CallStatus]) -> Outcome:
         """Statuses have arrived."""
         outcome = Outcome()
@@ -124,10 +132,20 @@ class JobTracker:
             self._fail(task_id, Phase.LOST, Failure(FailureKind.TIMEOUT, "timeout", message), outcome)
         return outcome
 
-    def bury(self, task_id: int, failure: Failure) -> Outcome:
-        """The activation of this task is dead: those of its calls that have not reported are lost."""
+    def fail(self, task_id: int, failure: Failure) -> Outcome:
+        """No activation will take this task: its calls have failed."""
         outcome = Outcome()
         self._fail(task_id, Phase.LOST, failure, outcome)
+        return outcome
+
+    def bury(self, task_id: int, failure: Failure) -> Outcome:
+        """The activation of this task is dead. The one call that has not reported is lost; several are sent again,
+        each alone: the death of an activation costs no other call than the one that caused it."""
+        task = self._tasks.get(task_id)
+        if task is None or len(task.waiting) == 1:
+            return self.fail(task_id, failure)
+        outcome = self.unsent(task_id)
+        outcome.resend = [replace(again, alone=True) for again in outcome.resend]
         return outcome
 
     def twin(self, task_id: int) -> Outcome:
@@ -170,6 +188,10 @@ class JobTracker:
     def tasks(self) -> list[int]:
         """The tasks in flight."""
         return list(self._tasks)
+
+    def is_under_way(self, task_id: int) -> bool:
+        """Whether something is still expected of the task."""
+        return task_id in self._tasks
 
     def tasks_of(self, job_key: str, indexes: Iterable[int]) -> dict[int, list[int]]:
         """The tasks that hold these calls, with those of the calls that each holds."""

@@ -53,6 +53,8 @@ _registry = Registry(
 
 backend_names = _registry.names
 config_class = _registry.config_class
+row = _registry.rows.get
+"""Where the built-in backend of that name is; None for one of another package."""
 
 
 def create(name: str, config: Any) -> StorageBackend:

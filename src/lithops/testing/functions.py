@@ -1,46 +1,48 @@
-"""A stand-in for a cloud's functions: processes that get a task as text, and report through the storage alone.
+"""A stand-in for a cloud's functions: processes that get a task as text, and report in a response or by the storage.
 
-There is no connection on which statuses come back, as on most clouds. What runs in the processes is the worker that
-runs in a cloud's functions, over any storage that this machine reaches.
+What runs in the processes is what runs in a cloud's functions, over any storage that this machine reaches.
 
 ::
 
-    invoke(task) ──► queue of events ──text──► sandbox: Worker.run_stored ──► storage
-    dead()       ◄───────────────────── EOF ── sandbox that died
+    invoke(task)  ──► queue of events ──text──► sandbox: Sandbox.answer ──► storage
+    request(task) ──►                 ◄──text──
+    dead()        ◄───────────────────── EOF ── sandbox that died
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
+import json
 import os
 import queue
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
 
-from lithops.compute.base import ComputeError, Limits, RuntimeInfo, failure_of_timeout
-from lithops.storage.registry import from_reference
-from lithops.wire.codec import task_from_text, task_to_text
+from lithops.compute.base import ComputeError, Limits, Response, RuntimeInfo
+from lithops.wire.codec import statuses_from_text, task_to_text
 from lithops.wire.messages import Failure, FailureKind, Task
-from lithops.worker.capture import OutputCapture, log_to_stderr, read_tail
-from lithops.worker.handler import Worker
+from lithops.worker.capture import read_tail
+from lithops.worker.output_file import open_output
+from lithops.worker.sandbox import Sandbox
 
-_BOOT = "from lithops.testing.functions import serve; serve()"
-_DONE = b"."
+_BOOT = "from lithops.testing.functions import serve; serve(isolated={})"
 
 
 class LocalFunctions:
-    """Implements `ComputeBackend` and `SupportsHealth` by so many processes, each started when it is needed.
+    """Implements `ComputeBackend`, `SupportsHealth` and `SupportsResponses` by so many processes, each started when it
+    is needed.
 
-    Tasks wait in a queue, as events do in a cloud, at most `max_activations` of them. `environment` is set on the
-    runtime: the credentials of a storage, for example.
+    Tasks wait in a queue, as events do in a cloud, at most `max_activations` of them, and at most `connections` of
+    their responses are waited for. `environment` is set on the runtime: the credentials of a storage, for example.
+    Calls run in the processes themselves, or each in one of its own (`isolated`).
     """
 
     name = "functions"
@@ -52,19 +54,25 @@ class LocalFunctions:
         max_activations: int = 100,
         inline_bytes: int = 100_000,
         environment: Mapping[str, str] | None = None,
+        connections: int = 0,
+        isolated: bool = False,
     ) -> None:
         self.limits = Limits(
             max_activations=max_activations,
             inline_bytes=inline_bytes,
             payload_bytes=1_000_000,
             startup_s=60.0,
+            invoke_threads=2 * connections,
+            connections=connections,
         )
+        self._boot = _BOOT.format(isolated)
         self._processes = processes
         self._environment = {**os.environ, **(environment or {})}
         self._events: queue.Queue[_Event | None] = queue.Queue()
         self._sandboxes: list[_Sandbox] = []
         self._dead: dict[str, Failure] = {}
         self._numbers = itertools.count()
+        self._lock = threading.Lock()
 
     def deploy(self, runtime: str, memory_mb: int, timeout_s: float) -> RuntimeInfo:  # noqa: ARG002
         return RuntimeInfo(sys.executable, memory_mb, f"{sys.version_info[0]}.{sys.version_info[1]}")
@@ -79,45 +87,67 @@ class LocalFunctions:
         raise ComputeError(f"nothing has been deployed, so there is no runtime '{runtime}' to remove")
 
     def invoke(self, task: Task, runtime: RuntimeInfo) -> str:  # noqa: ARG002 - there is one
-        activation_id = f"activation-{next(self._numbers)}"
-        self._events.put(_Event(activation_id, task_to_text(task), task.job.timeout_s))
-        if len(self._sandboxes) < self._processes:
-            self._sandboxes.append(_Sandbox(self._events, self._dead, self._environment))
-        return activation_id
+        return self._send(task).activation_id
+
+    def request(self, task: Task, runtime: RuntimeInfo) -> Response:  # noqa: ARG002 - there is one
+        event = self._send(task)
+        text = event.answer.result()
+        if text is None:
+            return Response(event.activation_id, failure=self._dead.get(event.activation_id))
+        return Response(event.activation_id, statuses_from_text(text))
+
+    def _send(self, task: Task) -> _Event:
+        event = _Event(f"activation-{next(self._numbers)}", task_to_text(task))
+        with self._lock:
+            self._events.put(event)
+            if len(self._sandboxes) < self._processes:
+                self._sandboxes.append(_Sandbox(self._boot, self._events, self._dead, self._environment))
+        return event
 
     def dead(self, activation_ids: Sequence[str]) -> Mapping[str, Failure]:
         return {each: self._dead[each] for each in activation_ids if each in self._dead}
 
     def close(self) -> None:
         """End all processes. What waits in the queue is dropped; the next `invoke` starts anew."""
-        sandboxes, self._sandboxes = self._sandboxes, []
-        events, self._events = self._events, queue.Queue()
+        with self._lock:
+            sandboxes, self._sandboxes = self._sandboxes, []
+            events, self._events = self._events, queue.Queue()
         for sandbox in sandboxes:
             sandbox.stop()
         for _ in sandboxes:
             events.put(None)
         for sandbox in sandboxes:
             sandbox.join()
+        while not events.empty():
+            event = events.get()
+            if event is not None:
+                event.answer.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
     activation_id: str
     text: bytes
-    timeout_s: float
+    answer: Future[bytes | None] = field(default_factory=Future)
+    """The text of the response; None where there is none."""
 
 
 class _Sandbox:
     """A thread that hands one event after the other to its process, and starts another when one has died."""
 
     def __init__(
-        self, events: queue.Queue[_Event | None], dead: dict[str, Failure], environment: Mapping[str, str]
+        self,
+        boot: str,
+        events: queue.Queue[_Event | None],
+        dead: dict[str, Failure],
+        environment: Mapping[str, str],
     ) -> None:
+        self._boot = boot
         self._events = events
         self._dead = dead
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._output = _open_output()
+        self._output = open_output()
         self._stopped = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="lithops-sandbox")
@@ -137,15 +167,18 @@ class _Sandbox:
         while (event := self._events.get()) is not None:
             process = self._ready_process()
             if process is None:
+                event.answer.set_result(None)
                 break
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError):  # it has died, which its other pipe tells as well
                 process.stdin.write(event.text + b"\n")
                 process.stdin.flush()
-            if not process.stdout.read(1):
+            text = process.stdout.readline()
+            if not text:
                 code = self._bury(process)
-                self._dead[event.activation_id] = _failure_of_exit(code, event.timeout_s, self._last_words())
+                self._dead[event.activation_id] = _failure_of_exit(code, self._last_words())
+            event.answer.set_result(text or None)
         if self._process is not None:
             self._bury(self._process)
         self._output.close()
@@ -155,7 +188,7 @@ class _Sandbox:
         with self._lock:
             if self._process is None and not self._stopped:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT],
+                    [sys.executable, "-c", self._boot],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._output,
@@ -180,9 +213,7 @@ class _Sandbox:
         return process.wait()
 
 
-def _failure_of_exit(code: int, timeout_s: float, last_words: str) -> Failure:
-    if code == -signal.SIGALRM:
-        return failure_of_timeout(timeout_s)
+def _failure_of_exit(code: int, last_words: str) -> Failure:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     # Of a traceback the last line.
     said = last_words.strip().rpartition("\n")[2]
@@ -190,25 +221,16 @@ def _failure_of_exit(code: int, timeout_s: float, last_words: str) -> Failure:
     return Failure(FailureKind.LOST, FailureKind.LOST.value, message)
 
 
-def _open_output() -> IO[bytes]:
-    """A file at whose end all writes go: it is emptied between calls, while others hold it open."""
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - whoever asked for it closes it
-    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
-    return file
-
-
-def serve() -> None:
-    """A sandbox: run the tasks that come as lines of text, and say after each that it is done.
-
-    It is ended when a task takes more time than its calls may take together, as a cloud ends a function.
-    """
-    done = os.dup(1)
+def serve(*, isolated: bool) -> None:
+    """A sandbox: answer requests, each a line of text, with a line of text."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    last_words = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(2, 1)
-    log_to_stderr()
-    worker = Worker(f"sandbox-{os.getpid()}", from_reference, OutputCapture(2))
+    sandbox = Sandbox(isolated=isolated)
     for line in sys.stdin.buffer:
-        task = task_from_text(line)
-        signal.setitimer(signal.ITIMER_REAL, task.job.timeout_s * len(task.calls))
-        worker.run_stored(task)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.write(done, _DONE)
+        try:
+            answer = sandbox.answer(json.loads(line), f"sandbox-{os.getpid()}")
+        except BaseException:
+            traceback.print_exc(file=last_words)
+            raise
+        answers.write(json.dumps(answer).encode() + b"\n")

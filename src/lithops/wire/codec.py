@@ -57,11 +57,21 @@ def task_to_text(task: Task) -> bytes:
 
 
 def task_from_text(data: bytes) -> Task:
-    return _read(_task_in, _checked(_parse(data)), a2b_base64, {})
+    return task_from_json(_parse(data))
+
+
+def task_from_json(message: Any) -> Task:
+    """A task from its text, parsed: clouds' own runtimes do that."""
+    return _read(_task_in, _checked(message), a2b_base64, {})
 
 
 def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
-    return _to_json(_statuses_out(statuses, _base64)).encode()
+    return _to_json(statuses_to_json(statuses)).encode()
+
+
+def statuses_to_json(statuses: Sequence[CallStatus]) -> dict[str, Any]:
+    """What `statuses_to_text` writes."""
+    return _statuses_out(statuses, _base64)
 
 
 def statuses_from_text(data: bytes) -> list[CallStatus]:
@@ -231,6 +241,8 @@ def _task_out(task: Task, attach: Attach, *, with_job: bool) -> dict[str, Any]:
         "job_key": task.job.job_key,
         "calls": calls,
     }
+    if task.reply_s:
+        message["reply_s"] = task.reply_s
     if with_job:
         message["job"] = _job_out(task.job, attach)
     return message
@@ -247,7 +259,7 @@ def _task_in(message: dict[str, Any], take: Take, known_jobs: dict[str, JobSpec]
         remember_job(_job_in(job_key, message["job"], take), known_jobs)
     if job_key not in known_jobs:
         raise WireError(f"a task of job {job_key} came before the job itself")
-    return Task(message["task"], known_jobs[job_key], calls)
+    return Task(message["task"], known_jobs[job_key], calls, message.get("reply_s", 0.0))
 
 
 def _job_out(job: JobSpec, attach: Attach) -> dict[str, Any]:

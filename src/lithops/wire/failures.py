@@ -35,6 +35,25 @@ def failure_of(error: BaseException, dumps: Dumps, *, skip_frames: int = 0) -> F
     return Failure(FailureKind.RAISED, name, _message(error), text, exception)
 
 
+def failure_of_timeout(timeout_s: float) -> Failure:
+    """The failure of a call that was stopped after so many seconds."""
+    text = (
+        f"the call ran longer than its timeout of {timeout_s:g} s and was stopped; give it more with timeout="
+    )
+    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
+
+
+def failure_of_time(limit_s: float, timeout_s: float) -> Failure:
+    """The failure of a call that was stopped after `limit_s`: its timeout, or what was left of its activation."""
+    if limit_s >= timeout_s:
+        return failure_of_timeout(timeout_s)
+    text = (
+        f"the activation's time was up after {max(0.0, limit_s):.3g} s of the call, which may take {timeout_s:g} s; "
+        "give activations more with runtime_timeout, or fewer calls with chunksize"
+    )
+    return Failure(FailureKind.TIMEOUT, FailureKind.TIMEOUT.value, text)
+
+
 def error_of(failure: Failure, body: bytes | None) -> BaseException:
     """The exception that a failure stands for, with the remote traceback as its cause.
 

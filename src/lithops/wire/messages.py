@@ -116,6 +116,9 @@ class Task:
     """Unique within the executor, and told back in each `CallStatus`."""
     job: JobSpec
     calls: tuple[Call, ...]
+    reply_s: float = 0.0
+    """For so long the response to the request that brought the task is waited for: statuses of a task that ends
+    sooner are sent in it; all others go through the storage."""
 
 
 class Phase(str, Enum):
@@ -198,6 +201,18 @@ Time stamps are seconds of the Unix epoch, times seconds, sizes and memory bytes
 _STATS = struct.Struct(f"<{len(STAT_NAMES)}d")
 pack_stats = _STATS.pack
 """A call's measurements as 8 bytes each: statuses are kept by the hundred thousand, dicts would not fit."""
+
+
+_START_AND_END = struct.Struct("<2d")
+_START_AND_END_OFFSET = 8
+
+
+def busy_s(status: CallStatus) -> float:
+    """Seconds of its worker that the call took; 0 where the worker did not live to tell."""
+    if not status.stats:
+        return 0.0
+    started, ended = _START_AND_END.unpack_from(status.stats, _START_AND_END_OFFSET)
+    return float(ended - started)
 
 
 def unpack_stats(packed: bytes) -> dict[str, float]:

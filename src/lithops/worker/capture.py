@@ -33,12 +33,12 @@ class OutputCapture:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._streams = (_stream(1), _stream(2))
+        self._streams = (writer(1), writer(2))
 
     def begin(self) -> None:
         """Put the streams back in place, whatever the call before did to them."""
         if self._streams[0].closed or self._streams[1].closed:
-            self._streams = (_stream(1), _stream(2))
+            self._streams = (writer(1), writer(2))
         sys.stdout, sys.stderr = self._streams
 
     def take(self) -> str:
@@ -87,7 +87,8 @@ class _CurrentStderr(_StreamHandler):
         return sys.stderr  # type: ignore[return-value]
 
 
-def _stream(fd: int) -> io.TextIOWrapper:
+def writer(fd: int) -> io.TextIOWrapper:
+    """A text stream that writes to the descriptor, and leaves it open."""
     # Line by line, so that the last line before a crash is in the file.
     return io.TextIOWrapper(
         open(fd, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True

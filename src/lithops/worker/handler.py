@@ -13,24 +13,27 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from lithops.storage.base import StorageBackend
+from lithops.wire.failures import failure_of_time
 from lithops.wire.messages import (
     Blob,
     Call,
     CallStatus,
     Failure,
+    FailureKind,
     Phase,
     StorageRef,
     Task,
     pack_stats,
 )
+from lithops.worker.alarm import TimeIsUp
 from lithops.worker.capture import Capture
 from lithops.worker.fetch import FunctionCache, load_arguments
 from lithops.worker.gauges import Gauge, read_usage
-from lithops.worker.report import StoredReports, holds_futures, pack_result, ship_failure, ship_result
+from lithops.worker.report import holds_futures, pack_result, ship_failure, ship_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,16 +41,26 @@ if TYPE_CHECKING:
 Report = Callable[[CallStatus], None]
 Claim = Callable[[], bool]
 OpenStorage = Callable[[StorageRef], StorageBackend]
+TimeLimit = Callable[[float], AbstractContextManager[None]]
+"""Ends its body with `TimeIsUp`, after the call's timeout or sooner."""
 
 _OWN_FRAMES = 1
 """The outermost frame of a call's traceback is this module's: the user need not see it."""
+_UNLIMITED = nullcontext()
 
 
 class Worker:
     """Runs tasks in this process, and keeps between them what is worth keeping."""
 
-    def __init__(self, activation_id: str, open_storage: OpenStorage, capture: Capture) -> None:
+    def __init__(
+        self,
+        activation_id: str,
+        open_storage: OpenStorage,
+        capture: Capture,
+        time_limit: TimeLimit = lambda timeout_s: _UNLIMITED,  # noqa: ARG005 - who starts workers can end them
+    ) -> None:
         self.activation_id = activation_id
+        self._time_limit = time_limit
         self._open_storage = open_storage
         self._capture = capture
         self._functions = FunctionCache()
@@ -67,14 +80,6 @@ class Worker:
                 report(self._run_call(call, task, storage))
                 self._cold = False
 
-    def run_stored(self, task: Task) -> None:
-        """Run the task's calls in order, and report through the job's storage."""
-        reports = StoredReports(task.job.storage.bucket, self._storage(task.job.storage))
-        try:
-            self.run(task, reports.report)
-        finally:
-            reports.close()
-
     def _run_call(self, call: Call, task: Task, storage: StorageBackend) -> CallStatus:
         job = task.job
         started = function_started = time.time()
@@ -87,10 +92,11 @@ class Worker:
         to_close: list[Any] = []
         try:
             try:
-                function, extra = self._functions.load(job, storage)
-                args, kwargs = load_arguments(call, job, extra, storage, to_close)
-                function_started = time.time()
-                value = function(*args, **kwargs)
+                with self._time_limit(job.timeout_s):
+                    function, extra = self._functions.load(job, storage)
+                    args, kwargs = load_arguments(call, job, extra, storage, to_close)
+                    function_started = time.time()
+                    value = function(*args, **kwargs)
                 self._end_if_forked(None)
                 function_ended = time.time()
                 follow = holds_futures(value)
@@ -98,6 +104,8 @@ class Worker:
             finally:
                 for opened in to_close:
                     opened.close()
+        except TimeIsUp as end:
+            failure = failure_of_time(end.limit_s, job.timeout_s)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is the failure of this call, not the worker's
             self._end_if_forked(error)
             failure = ship_failure(error, call, job, storage, skip=_OWN_FRAMES)
@@ -125,7 +133,7 @@ class Worker:
         return CallStatus(
             job.job_key,
             call.index,
-            Phase.RAISED if failure else Phase.RETURNED,
+            _phase(failure),
             task.task_id,
             call.attempt,
             self.activation_id,
@@ -151,6 +159,12 @@ class Worker:
         if name not in self._storages:
             self._storages[name] = self._open_storage(reference)
         return self._storages[name]
+
+
+def _phase(failure: Failure | None) -> Phase:
+    if failure is None:
+        return Phase.RETURNED
+    return Phase.RAISED if failure.kind is FailureKind.RAISED else Phase.LOST
 
 
 @contextmanager

@@ -17,13 +17,15 @@ from lithops.storage.base import StorageBackend
 from lithops.wire.codec import statuses_to_text
 from lithops.wire.failures import failure_of
 from lithops.wire.keys import result_key, status_key
-from lithops.wire.messages import Blob, Call, CallStatus, Failure, InlineBlob, JobSpec, StoredBlob
+from lithops.wire.messages import Blob, Call, CallStatus, Failure, InlineBlob, JobSpec, StoredBlob, Task
 from lithops.wire.pickles import Buffer, dump, join, size
 
 logger = logging.getLogger(__name__)
 
 _GATHER_S = 0.1
 """How long a status may wait for others of its task, so that they share a request."""
+_REPLY_BYTES = 5_000_000
+"""A response may have so many; the least that a cloud allows is 6 MB."""
 _PLAIN_TYPES = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types whose exact instances pickle needs no help with: it is ten times as fast as cloudpickle."""
 
@@ -90,11 +92,17 @@ def ship_failure(
 
 
 class StoredReports:
-    """Puts what a task's calls report into the storage: statuses of short calls together, each within a moment."""
+    """Puts what a task's calls report into the storage: statuses of short calls together, each within a moment.
 
-    def __init__(self, bucket: str, storage: StorageBackend) -> None:
-        self._bucket = bucket
+    For `reply_s` seconds somebody waits for the response to the request that brought the task: until then statuses
+    are kept, and may go there.
+    """
+
+    def __init__(self, task: Task, storage: StorageBackend) -> None:
+        self._bucket = task.job.storage.bucket
         self._storage = storage
+        self._calls_left = len(task.calls)
+        self._reply_until = time.monotonic() + task.reply_s if task.reply_s else 0.0
         self._waiting: list[CallStatus] = []
         self._part = 0
         self._timer: threading.Timer | None = None
@@ -104,9 +112,12 @@ class StoredReports:
     def report(self, status: CallStatus) -> None:
         with self._lock:
             self._waiting.append(status)
-            if self._timer is None:
+            self._calls_left -= 1
+            if self._timer is None and self._calls_left:
                 # The next call may take its time, and nobody shall wait for it.
-                self._timer = threading.Timer(_GATHER_S, self._commit_early)
+                wait_s = max(_GATHER_S, self._reply_until - time.monotonic())
+                self._timer = threading.Timer(wait_s, self._commit_early)
+                self._timer.daemon = True
                 self._timer.start()
 
     def close(self) -> None:
@@ -115,6 +126,18 @@ class StoredReports:
             if self._timer is not None:
                 self._timer.cancel()
         self._commit()
+
+    def reply(self) -> list[CallStatus]:
+        """The task has ended: what is to go into the response. The rest is committed, all of it where it is too late
+        or too much for a response."""
+        with self._lock:
+            fits = sum(map(_reply_bytes, self._waiting)) <= _REPLY_BYTES
+            if fits and time.monotonic() < self._reply_until:
+                statuses, self._waiting = self._waiting, []
+            else:
+                statuses = []
+        self.close()
+        return statuses
 
     def _commit_early(self) -> None:
         with self._lock:
@@ -151,6 +174,14 @@ def commit(statuses: Sequence[CallStatus], part: int, bucket: str, storage: Stor
         except AlreadyExists:
             continue
         return part
+
+
+def _reply_bytes(status: CallStatus) -> int:
+    """The most that the status takes of a response: bytes are written as base64, and characters may take six."""
+    blobs = (status.result, status.failure.exception if status.failure else None)
+    inline = sum(len(blob.data) for blob in blobs if isinstance(blob, InlineBlob))
+    words = len(status.logs) + (len(status.failure.traceback) if status.failure else 0)
+    return 1000 + inline * 4 // 3 + words * 6
 
 
 def _new_token() -> str:

@@ -34,14 +34,19 @@ class StorageSource:
         self._clock = clock
         self._pace = Pace(interval_s)
         self._expected: dict[str, dict[int, set[str]]] = {}
-        """For each job its tasks in flight, in the order of their numbers, with the keys that were read of each."""
+        """For each job its tasks in flight, with the keys that were read of each."""
+        self._later: dict[int, tuple[float, str]] = {}
+        """Tasks whose statuses may come otherwise until a time, in the order of these times, with their jobs."""
         self._awake = threading.Event()
         self._out_since: float | None = None
         """Since when the storage has been unavailable."""
 
     def receive(self, timeout_s: float) -> Sequence[CallStatus]:
         now = self._clock.now()
+        self._expect_what_is_late(now)
         rest_s = self._pace.due - now if self._expected else timeout_s
+        if self._later:
+            rest_s = min(rest_s, next(iter(self._later.values()))[0] - now)
         if rest_s > 0:
             self._clock.wait(self._awake, min(timeout_s, rest_s))
             self._awake.clear()
@@ -58,12 +63,28 @@ class StorageSource:
     def hurry(self) -> None:
         self._pace.due = self._clock.now()
 
-    def sent(self, job_key: str, task_id: int) -> None:
+    def sent(self, job_key: str, task_id: int, after_s: float = 0.0) -> None:
+        if after_s:
+            self._later[task_id] = self._clock.now() + after_s, job_key
+        else:
+            self._later.pop(task_id, None)
+            self._expect(job_key, task_id)
+
+    def _expect_what_is_late(self, now: float) -> None:
+        while self._later:
+            task_id, (due, job_key) = next(iter(self._later.items()))
+            if due > now:
+                break
+            del self._later[task_id]
+            self._expect(job_key, task_id)
+
+    def _expect(self, job_key: str, task_id: int) -> None:
         if not self._expected:
             self._pace.start(self._clock.now())
-        self._expected.setdefault(job_key, {})[task_id] = set()
+        self._expected.setdefault(job_key, {}).setdefault(task_id, set())
 
     def finished(self, job_key: str, task_id: int) -> None:
+        self._later.pop(task_id, None)
         tasks = self._expected.get(job_key, {})
         tasks.pop(task_id, None)
         if not tasks:
@@ -124,9 +145,9 @@ def read_statuses(
 
 
 def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """The ranges, both ends included, that hold all these ascending numbers and no stretch of a page without any."""
+    """The ranges, both ends included, that hold all these numbers and no stretch of a page without any."""
     found: list[tuple[int, int]] = []
-    for number in numbers:
+    for number in sorted(numbers):
         if found and number - found[-1][1] <= _PAGE:
             found[-1] = found[-1][0], number
         else:

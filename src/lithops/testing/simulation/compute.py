@@ -176,7 +176,7 @@ class Connection:
     def hurry(self) -> None:
         """Nothing to do: statuses come by themselves."""
 
-    def sent(self, job_key: str, task_id: int) -> None:
+    def sent(self, job_key: str, task_id: int, after_s: float = 0.0) -> None:
         """Nothing to do, as above."""
 
     def finished(self, job_key: str, task_id: int) -> None:

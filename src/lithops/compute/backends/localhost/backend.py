@@ -21,12 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lithops.compute.backends.localhost.config import LocalhostConfig
-from lithops.compute.backends.localhost.endings import (
-    count_memory_kills,
-    failure_of_exit,
-    failure_of_slow_start,
-    failure_of_start,
-)
+from lithops.compute.backends.localhost.endings import failure_of_slow_start, failure_of_start
 from lithops.compute.backends.localhost.process import Assignment, WorkerProcess
 from lithops.compute.backends.localhost.runtime import runtime_of
 from lithops.compute.base import (
@@ -34,11 +29,13 @@ from lithops.compute.base import (
     Limits,
     RuntimeInfo,
     StatusSource,
+    Surroundings,
     Throttled,
-    failure_of_timeout,
 )
 from lithops.wire.codec import Frame, statuses_from_frames
+from lithops.wire.failures import failure_of_timeout
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, StorageRef, Task
+from lithops.worker.endings import count_memory_kills, failure_of_exit
 
 _INLINE_BYTES = 8 << 20
 """Up to here a pipe is faster than a file."""
@@ -60,8 +57,9 @@ class LocalhostCompute:
 
     name = "localhost"
 
-    def __init__(self, config: LocalhostConfig, *, environment: Mapping[str, str] | None = None) -> None:
-        self._runtime = runtime_of(config.runtime, environment or {})
+    def __init__(self, config: LocalhostConfig, surroundings: Surroundings | None = None) -> None:
+        environment = surroundings.environment if surroundings else {}
+        self._runtime = runtime_of(config.runtime, environment)
         self.limits = Limits(
             max_activations=config.processes,
             inline_bytes=_INLINE_BYTES,
@@ -154,7 +152,7 @@ class LocalhostCompute:
     def hurry(self) -> None:
         """Nothing to do: statuses come by themselves."""
 
-    def sent(self, job_key: str, task_id: int) -> None:
+    def sent(self, job_key: str, task_id: int, after_s: float = 0.0) -> None:
         """Nothing to do, as above."""
 
     def finished(self, job_key: str, task_id: int) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from typing import IO, ClassVar
 
@@ -17,6 +15,7 @@ from lithops.compute.backends.localhost.channels import Channels
 from lithops.compute.backends.localhost.process import WorkerProcess
 from lithops.exceptions import ConfigError
 from lithops.wire.messages import StorageRef
+from lithops.worker.output_file import open_output
 
 _PACKAGE = os.path.join(os.path.dirname(version.__file__), "__init__.py")
 _BOOT = """
@@ -56,7 +55,7 @@ class Interpreter:
 
     def start(self, storage: StorageRef) -> WorkerProcess:  # noqa: ARG002 - it sees all of this machine
         with contextlib.ExitStack() as undo:
-            output = undo.enter_context(_open_output())
+            output = undo.enter_context(open_output())
             unused_claims, claims = (undo.enter_context(end) for end in _open_pipe())
             os.set_blocking(unused_claims.fileno(), False)
             # A session of its own keeps the terminal's Ctrl-C away, and makes it one group with what its calls start.
@@ -86,10 +85,3 @@ class Interpreter:
 def _open_pipe() -> tuple[IO[bytes], IO[bytes]]:
     read, write = os.pipe()
     return open(read, "rb", buffering=0), open(write, "wb", buffering=0)
-
-
-def _open_output() -> IO[bytes]:
-    """A file without a name, at whose end all writes go: it is emptied between calls, while others hold it open."""
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the channels close it
-    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
-    return file
