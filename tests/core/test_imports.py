@@ -48,7 +48,14 @@ PATHS = {
     "lithops.version": ["__version__"],
 }
 WORKER_MODULES = {
-    *("cloudpickle", "lithops", "lithops.exceptions", "lithops.settings", "lithops.version"),
+    *(
+        "cloudpickle",
+        "lithops",
+        "lithops.exceptions",
+        "lithops.registry",
+        "lithops.settings",
+        "lithops.version",
+    ),
 }
 WORKER_FOLDERS = ("cloudpickle.", "lithops.wire", "lithops.worker", "lithops.storage")
 
@@ -117,13 +124,14 @@ def test_an_executor_loads_nothing_that_it_does_not_need() -> None:
     }
 
 
-def test_a_worker_loads_little_and_only_what_is_allowed() -> None:
-    loaded = modules_after("import lithops.worker.handler")
+@pytest.mark.parametrize("module", ["lithops.worker.handler", "lithops.worker.sandbox"])
+def test_a_worker_loads_little_and_only_what_is_allowed(module: str) -> None:
+    loaded = modules_after(f"import {module}")
     unexpected = {
         name for name in foreign(loaded) if name not in WORKER_MODULES and not name.startswith(WORKER_FOLDERS)
     }
     assert not unexpected
-    total = run_bare("import lithops.worker.handler; print(len(sys.modules))")
+    total = run_bare(f"import {module}; print(len(sys.modules))")
     assert int(total) < 120
 
 

@@ -132,3 +132,49 @@ class TestThrottle:
             throttle.sent(number, float(number))
             throttle.refused(number, float(number))
         assert throttle.until <= refusals + _LONGEST_S
+
+    @given(st.lists(st.sampled_from(["send", "accept", "refuse", "wait"]), max_size=300), seeds)
+    def test_no_more_requests_at_once_than_the_window(
+        self, steps: list[str], randomness: random.Random
+    ) -> None:
+        most, now, number = 8, 0.0, 0
+        throttle = Throttle(randomness, most)
+        under_way: dict[int, float] = {}
+        for step in steps:
+            if step == "send" and throttle.admits(now):
+                throttle.sent(number, now)
+                under_way[number] = now
+                number += 1
+            elif step == "accept" and under_way:
+                task_id = next(iter(under_way))
+                del under_way[task_id]
+                throttle.accepted(task_id)
+            elif step == "refuse" and under_way:
+                task_id = next(iter(under_way))
+                del under_way[task_id]
+                throttle.refused(task_id, now)
+            elif step == "wait":
+                due = throttle.next_due(now)
+                assert due is None or due >= now
+                now = now + 0.01 if due is None else due
+                assert throttle.admits(now)
+            recent = sum(now - sent_at < 1.0 for sent_at in under_way.values())
+            assert recent <= most
+
+    def test_refusals_of_one_burst_count_once(self) -> None:
+        throttle = Throttle(random.Random(0), 64)
+        for number in range(64):
+            throttle.sent(number, 0.0)
+        assert not throttle.admits(0.0)
+        for number in range(64):
+            throttle.refused(number, 0.1)
+        assert throttle.until <= 0.1 + 0.05 * 1.5
+
+    def test_requests_that_are_held_open_leave_room_for_others(self) -> None:
+        """An activation that answers after an hour has long been accepted."""
+        throttle = Throttle(random.Random(0), 4)
+        for number in range(4):
+            throttle.sent(number, 0.0)
+        assert not throttle.admits(0.5)
+        assert throttle.next_due(0.5) == 1.0
+        assert throttle.admits(1.0)
