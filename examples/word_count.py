@@ -2,7 +2,8 @@
 
     python examples/word_count.py [FOLDER] [--chunk-size BYTES] [--check]
 
-Without a folder, it reads the source of Python's own standard library. A word is a run of the letters a to z.
+Without a folder, it reads the source of Python's own standard library. A word is a run of the letters a to z. The
+functions of a cloud cannot reach the folder: they read copies of its files in the object storage.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,18 @@ def text_files(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
+def upload(files: list[Path], storage: lithops.Storage) -> list[str]:
+    """Copy the files into the object storage; gives the names of the copies."""
+    keys = [f"word-count/{number:05d}{path.suffix}" for number, path in enumerate(files)]
+    with ThreadPoolExecutor(16) as threads:
+        copied = threads.map(
+            lambda path, key: storage.upload_file(str(path), storage.bucket, key), files, keys
+        )
+        if not all(copied):
+            raise OSError("some files could not be copied into the object storage; the log says why")
+    return [f"{storage.bucket}/{key}" for key in keys]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Count the words of a folder.")
     parser.add_argument("folder", type=Path, nargs="?", default=sysconfig.get_path("stdlib"))
@@ -63,8 +77,11 @@ def main() -> int:
 
     started = time.perf_counter()
     with lithops.FunctionExecutor(log_level="WARNING") as fexec:
-        futures = fexec.map_reduce(count_part, files, add_up, obj_chunk_size=args.chunk_size)
+        copies = [] if fexec.backend == "localhost" else upload(files, fexec.storage)
+        futures = fexec.map_reduce(count_part, copies or files, add_up, obj_chunk_size=args.chunk_size)
         words: Counter[bytes] = fexec.get_result(futures)
+        if copies:
+            fexec.storage.delete_objects(fexec.storage.bucket, [name.partition("/")[2] for name in copies])
     elapsed_s = time.perf_counter() - started
 
     for word, count in words.most_common(10):

@@ -16,6 +16,7 @@ from lithops.compute.base import ComputeBackend, SupportsDirectResults
 from lithops.config.model import Settings
 from lithops.exceptions import StorageError
 from lithops.invoke.invoker import Invoker
+from lithops.ledger import Ledger
 from lithops.monitor.logs import JobLogs
 from lithops.monitor.monitor import JobMonitor
 from lithops.monitor.sources.storage import StorageSource
@@ -35,6 +36,7 @@ class Core:
     invoker: Invoker
     monitor: JobMonitor
     preparer: Preparer
+    ledger: Ledger
     cleaner: Cleaner
     keep_data: bool
     owner_pid: int = field(default_factory=os.getpid)
@@ -72,23 +74,28 @@ def assemble(
     """The parts of `executor`. Statuses arrive over the backend's own connection if it has one, else by storage."""
     bucket = storage.default_bucket()
     interval_s = settings.lithops.monitoring_interval
+    ledger = Ledger(compute, storage)
     source = (
         compute.status_source()
         if isinstance(compute, SupportsDirectResults)
-        else StorageSource(storage, bucket, interval_s=interval_s, clock=clock)
+        else StorageSource(storage, bucket, interval_s=interval_s, clock=clock, ledger=ledger)
     )
     invoker = Invoker(compute)
     logs = JobLogs(os.path.join(constants.LITHOPS_TEMP_DIR, "logs"))
     monitor = JobMonitor(
-        compute, source, storage, bucket, invoker=invoker, logs=logs, clock=clock, threaded=threaded
+        compute, source, storage, bucket, invoker=invoker, logs=logs, ledger=ledger, clock=clock,
+        threaded=threaded,
+    )  # fmt: skip
+    preparer = Preparer(
+        executor, monitor, settings, compute=compute, storage=storage, bucket=bucket, ledger=ledger, env=env
     )
-    preparer = Preparer(executor, monitor, settings, compute=compute, storage=storage, bucket=bucket, env=env)
     return Core(
         compute,
         Storage.over(storage, bucket, job_key=executor.executor_id),
         invoker,
         monitor,
         preparer,
-        Cleaner(storage, bucket, executor.executor_id),
+        ledger,
+        Cleaner(storage, bucket, executor.executor_id, ledger),
         keep_data=not settings.lithops.data_cleaner,
     )

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import lithops.wait as waiting
 from lithops.assembly import assemble
-from lithops.cleaning import unread_jobs
 from lithops.clock import Clock, SystemClock
 from lithops.compute import registry as compute_registry
 from lithops.compute.base import ComputeBackend
 from lithops.config.loader import resolve
 from lithops.config.model import Settings
 from lithops.config.passing import nested_environment, set_up_logging, surroundings_of
+from lithops.cost import Cost, cost_of
+from lithops.estimate import Estimate, Inputs, draw, run_sample, split
 from lithops.exceptions import InvalidCall
 from lithops.future import ResponseFuture
 from lithops.futures_list import FuturesList
@@ -54,44 +55,25 @@ class FunctionExecutor:
     """
 
     def __init__(
-        self,
-        mode: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        config_file: str | None = None,
-        backend: str | None = None,
-        storage: str | None = None,
-        monitoring: str | None = None,
-        log_level: str | bool | None = False,
-        **kwargs: Any,
-    ) -> None:
+        self, mode: str | None = None, config: Mapping[str, Any] | None = None, config_file: str | None = None,
+        backend: str | None = None, storage: str | None = None, monitoring: str | None = None,
+        log_level: str | bool | None = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
         settings = resolve(
-            config,
-            config_file=config_file,
-            mode=mode,
-            backend=backend,
-            storage=storage,
-            monitoring=monitoring,
-            log_level=log_level,
-            overrides=kwargs,
-        )
+            config, config_file=config_file, mode=mode, backend=backend, storage=storage, monitoring=monitoring,
+            log_level=log_level, overrides=kwargs,
+        )  # fmt: skip
         set_up_logging(settings, log_level)
         compute = compute_registry.create(settings.compute_name, settings.compute, surroundings_of(settings))
         store = storage_registry.create(settings.storage_name, settings.storage)
         explicit = config is not None or any((config_file, mode, backend, storage, monitoring, kwargs))
-        self._assemble(
-            settings, compute, store, SystemClock(), env=nested_environment(settings) if explicit else {}
-        )
+        env = nested_environment(settings) if explicit else {}
+        self._assemble(settings, compute, store, SystemClock(), env=env)
 
     @classmethod
     def over(
-        cls,
-        compute: ComputeBackend,
-        storage: StorageBackend,
-        settings: Settings,
-        *,
-        clock: Clock,
-        threaded: bool,
-    ) -> FunctionExecutor:
+        cls, compute: ComputeBackend, storage: StorageBackend, settings: Settings, *, clock: Clock, threaded: bool
+    ) -> FunctionExecutor:  # fmt: skip
         """An executor over backends that exist already: for tests and simulations, which bring their own clock.
 
         Without a thread, whoever brings the clock must call `job_monitor.step` while somebody waits.
@@ -117,6 +99,7 @@ class FunctionExecutor:
         self.job_monitor = core.monitor
         self._preparer = core.preparer
         self._cleaner = core.cleaner
+        self._ledger = core.ledger
         self._shut_down = core.shut_down
         look_after(self, core.shut_down)
         logger.info("executor %s: %s compute, %s storage", self.executor_id, compute.name, storage.name)
@@ -255,10 +238,9 @@ class FunctionExecutor:
         wait_dur_sec: float | None = None, show_progressbar: bool = True,
     ) -> Split:  # fmt: skip
         """As `lithops.wait`; with no `fs`, for all futures of this executor whose results have not been read."""
-        futures = self._unread() if fs is None else fs
         return waiting.wait(
-            futures, throw_except, return_when, download_results, timeout, threadpool_size, wait_dur_sec,
-            show_progressbar,
+            self._unread() if fs is None else fs, throw_except, return_when, download_results, timeout,
+            threadpool_size, wait_dur_sec, show_progressbar,
         )  # fmt: skip
 
     def get_result(
@@ -299,12 +281,33 @@ class FunctionExecutor:
         from lithops import plots
 
         done = [future for future in (self.futures if fs is None else waiting.flatten(fs)) if future.done]
-        drawn: list[str] = plots.draw(done, dst, figsize)
-        return drawn
+        return list(plots.draw(done, dst, figsize))
 
     def job_summary(self, cloud_objects_n: int = 0) -> list[dict[str, Any]]:
         """One row a job: its calls, how many failed, and how long they ran in seconds; logged as well."""
         return summarize(self.futures, cloud_objects_n)
+
+    def cost(self, fs: Futures | None = None) -> Cost:
+        """What this executor has cost up to now in US dollars, or what these of its futures did: a lower bound.
+
+        `Cost` says what is counted. What cleaning costs is known when the executor has been closed.
+        """
+        return cost_of(self._ledger, None if fs is None else waiting.flatten(fs))
+
+    def estimate(
+        self, map_function: Callable[..., Any], map_iterdata: Any, sample: int = 5, *,
+        extra_args: tuple[Any, ...] | dict[str, Any] | None = None, **options: Any,
+    ) -> Estimate:  # fmt: skip
+        """What `map` of these arguments would cost in US dollars, from `sample` of its calls, which are run.
+
+        They are spread evenly over the data, and their results are dropped; what they cost is part of `cost`. A
+        generator is used up. `options` are those of `map`. Raises what a call raises.
+        """
+        drawn = draw(
+            lambda data: self._prepare_map(map_function, data, extra_args, *split(options)), map_iterdata, sample,
+            in_parts=Binder(map_function, extra_args=extra_args).declares_obj,
+        )  # fmt: skip
+        return run_sample(drawn, self._send, self._ledger)
 
     def clean(
         self, fs: Futures | None = None, cs: Iterable[Any] | None = None, clean_cloudobjects: bool = True,
@@ -320,10 +323,7 @@ class FunctionExecutor:
             if fs is None:
                 return
         futures = self.futures if fs is None else waiting.flatten(fs)
-        jobs = {future.job_key for future in futures}
-        if not (force or on_exit):
-            jobs -= unread_jobs(futures)
-        self._cleaner.clean(jobs, cloudobjects=clean_cloudobjects, functions=clean_fn)
+        self._cleaner.clean(futures, unread=force or on_exit, objects=clean_cloudobjects, functions=clean_fn)
 
     # ------------------------------------------------------------ how
 
@@ -345,15 +345,16 @@ class FunctionExecutor:
         job, sources = self._preparer.calls(binder, elements(iterdata), data, options)
         return job, [], sources
 
-    def _submit(
-        self, job: Job, inputs: Sequence[Sequence[ResponseFuture]] = (), *, not_before: int = ALWAYS
-    ) -> list[ResponseFuture]:
+    def _submit(self, job: Job, inputs: Inputs = (), *, not_before: int = ALWAYS) -> list[ResponseFuture]:
+        self._send(job, inputs, not_before=not_before)
+        self.futures.extend(job.futures)
+        return job.futures
+
+    def _send(self, job: Job, inputs: Inputs, *, not_before: int = ALWAYS) -> None:
         logger.info("%s: %s, %d call(s)", job.spec.job_key, job.info.function_name, len(job.futures))
         if job.futures:
             self.job_monitor.submit(job)
-            follow(self.job_monitor, job.spec.job_key, inputs, not_before=not_before)
-        self.futures.extend(job.futures)
-        return job.futures
+            follow(self.job_monitor, self._preparer.uploader, job.spec.job_key, inputs, not_before=not_before)
 
     def _unread(self) -> list[ResponseFuture]:
         return [future for future in self.futures if not future.was_read]

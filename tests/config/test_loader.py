@@ -21,6 +21,7 @@ from lithops.compute.backends.localhost.config import LocalhostConfig
 from lithops.config import LithopsSection, Settings, default_config, load_config, resolve, resolve_storage
 from lithops.config import loader as loader_module
 from lithops.config.model import RabbitmqSection
+from lithops.config.passing import runtime_environment
 from lithops.exceptions import ConfigError
 from lithops.settings import Secret
 from lithops.storage import registry as storage_registry
@@ -336,12 +337,19 @@ def test_the_given_dict_is_left_as_it_was() -> None:
 # ---------------------------------------------------------------- modes
 
 
-@pytest.mark.parametrize("mode", ["serverless", "standalone"])
-def test_a_mode_without_backends_says_which_there_are(mode: str, write: Callable[[str], str]) -> None:
-    why = f"found '{mode}', but no installed backend is of that mode; there are: "
-    assert refusal(mode=mode).startswith(f"the arguments: lithops.mode: {why}localhost")
-    path = write(f"lithops: {{mode: {mode}}}")
-    assert refusal(config_file=path).startswith(f"{path}: lithops.mode: {why}localhost")
+def test_a_mode_without_backends_says_which_there_are(write: Callable[[str], str]) -> None:
+    why = "found 'standalone', but no installed backend is of that mode; there are: "
+    known = "aws_lambda, azure_functions, gcp_functions, localhost"
+    assert refusal(mode="standalone") == f"the arguments: lithops.mode: {why}{known}"
+    path = write("lithops: {mode: standalone}")
+    assert refusal(config_file=path) == f"{path}: lithops.mode: {why}{known}"
+
+
+def test_a_mode_whose_backends_have_no_section() -> None:
+    assert refusal(mode="serverless") == (
+        "the arguments: lithops.mode: found 'serverless', but none of its backends has a section; "
+        "there are: aws_lambda, azure_functions, gcp_functions"
+    )
 
 
 def test_an_unknown_mode() -> None:
@@ -517,3 +525,43 @@ def test_settings_are_frozen() -> None:
     settings: Settings = resolve()
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.origin = "elsewhere"  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------- a cloud's functions and its storage
+
+
+@pytest.mark.parametrize(
+    ("backend", "own"),
+    [("aws_lambda", "aws_s3"), ("gcp_functions", "gcp_storage"), ("azure_functions", "azure_storage")],
+)
+def test_a_clouds_functions_use_its_own_storage_unless_another_is_named(backend: str, own: str) -> None:
+    assert resolve({}, backend=backend).storage_name == own
+    assert resolve({"lithops": {"backend": backend}}).lithops.storage == own
+    assert resolve({"redis": {}}, backend=backend, storage="redis").storage_name == "redis"
+
+
+def test_a_clouds_functions_cannot_reach_the_disk_of_this_machine() -> None:
+    config = {"lithops": {"backend": "aws_lambda", "storage": "localhost"}}
+    assert refusal(config) == (
+        "the argument config: lithops.storage: found 'localhost', but functions of 'aws_lambda' cannot reach this "
+        "machine's disk; leave it out for the cloud's own storage, 'aws_s3', or name another"
+    )
+
+
+def test_azures_account_is_named_once() -> None:
+    config = {"azure_storage": {"storage_account_name": "account", "storage_account_key": "c2VjcmV0"}}
+    settings = resolve(config, backend="azure_functions")
+    assert settings.compute.storage_account_name == "account"
+    assert settings.compute.storage_account_key == "c2VjcmV0"
+    own = {**config, "azure_functions": {"storage_account_name": "another"}}
+    assert resolve(own, backend="azure_functions").compute.storage_account_name == "another"
+
+
+def test_functions_reach_the_storage_of_their_cloud_without_credentials_of_the_program() -> None:
+    aws = {"access_key_id": "id", "secret_access_key": "secret"}
+    own = resolve({"aws": aws}, backend="aws_lambda")
+    assert runtime_environment(own) == {}
+    elsewhere = {"minio": {**aws, "endpoint": "https://minio.example.org"}}
+    assert "LITHOPS_CREDENTIALS" in runtime_environment(
+        resolve(elsewhere, backend="aws_lambda", storage="minio")
+    )

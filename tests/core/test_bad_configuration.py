@@ -28,7 +28,7 @@ def refusal(kind: type[Exception], **arguments: Any) -> str:
 def test_an_unknown_backend_names_the_nearest() -> None:
     assert refusal(ConfigError, backend="localhos") == (
         "the arguments: lithops.backend: there is no compute backend 'localhos'; did you mean 'localhost'? "
-        "known: localhost"
+        "known: aws_lambda, azure_functions, gcp_functions, localhost"
     )
     assert "there is no storage backend 'local'" in refusal(ConfigError, storage="local")
 
@@ -45,7 +45,7 @@ def test_a_backend_whose_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         "compute backend 'some_cloud' needs the package 'no_such_sdk', which is not installed; "
         "run: pip install 'lithops[cloud]'"
     )
-    assert "known: localhost, some_cloud" in refusal(ConfigError, backend="any_cloud")
+    assert "localhost, some_cloud" in refusal(ConfigError, backend="any_cloud")
 
 
 def test_a_value_of_the_wrong_type() -> None:

@@ -170,6 +170,20 @@ class TestThrottle:
             throttle.refused(number, 0.1)
         assert throttle.until <= 0.1 + 0.05 * 1.5
 
+    @given(st.floats(0.0, 1e6))
+    def test_when_it_is_due_there_is_room(self, now: float) -> None:
+        throttle = Throttle(random.Random(0), 1)
+        throttle.sent(0, now)
+        due = throttle.next_due(now)
+        assert due is not None
+        assert throttle.admits(due)
+
+    def test_a_request_that_could_not_be_made_leaves_its_place(self) -> None:
+        throttle = Throttle(random.Random(0), 1)
+        throttle.sent(0, 0.0)
+        throttle.failed(0)
+        assert throttle.admits(0.0)
+
     def test_requests_that_are_held_open_leave_room_for_others(self) -> None:
         """An activation that answers after an hour has long been accepted."""
         throttle = Throttle(random.Random(0), 4)

@@ -65,8 +65,25 @@ def _certify(
         x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (name, "authority")
     )
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+    # From 3.13 on, Python wants what RFC 5280 wants.
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
+    whose = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = builder.add_extension(whose, critical=False)
     now = datetime.now(timezone.utc)
     day = timedelta(days=1)
     builder = builder.not_valid_before(now - day).not_valid_after(now + day)
-    signed = builder.add_extension(extension, critical=False).sign(authority_key, hashes.SHA256())
+    if isinstance(extension, x509.BasicConstraints):
+        usage = dict.fromkeys(
+            (
+                *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+                *("key_agreement", "crl_sign", "encipher_only", "decipher_only"),
+            ),
+            False,
+        )
+        builder = builder.add_extension(x509.KeyUsage(key_cert_sign=True, **usage), critical=True)
+    signed = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints)).sign(
+        authority_key, hashes.SHA256()
+    )
     return signed.public_bytes(serialization.Encoding.PEM)

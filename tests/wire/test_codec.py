@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from lithops.exceptions import WireError
 from lithops.wire.codec import (
-    Frame,
-    FrameReader,
     hello_to_frame,
     remember_job,
     statuses_from_frames,
@@ -27,6 +25,7 @@ from lithops.wire.codec import (
     task_to_frame,
     task_to_text,
 )
+from lithops.wire.frames import Frame, FrameReader
 from lithops.wire.messages import (
     WIRE_VERSION,
     Binding,

@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lithops.cli import clean, config, hello, logs, storage
-from lithops.cli.options import common_options, not_given
+from lithops.cli import clean, config, doctor, hello, logs, runtime, storage
+from lithops.cli.options import common_options, not_given, single_line
 from lithops.exceptions import LithopsError
 from lithops.version import __version__
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             import traceback
 
             traceback.print_exc()
-        print(f"lithops: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"lithops: {single_line(error)}", file=sys.stderr)
         return 1
 
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lithops {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (hello, clean, logs, storage, config):
+    for group in (hello, doctor, runtime, clean, logs, storage, config):
         group.add_commands(commands, common)
     return parser
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lithops.compute.base import ComputeBackend
     from lithops.config import Settings
     from lithops.executors import FunctionExecutor
     from lithops.storage import Storage
@@ -58,17 +59,34 @@ def open_storage(arguments: argparse.Namespace) -> Storage:
     return Storage.over(create(settings.storage_name, settings.storage))
 
 
+def open_compute(settings: Settings) -> ComputeBackend:
+    """The compute backend of the configuration. Whoever asks for it closes it."""
+    from lithops.compute.registry import create
+    from lithops.config.passing import surroundings_of
+
+    return create(settings.compute_name, settings.compute, surroundings_of(settings))
+
+
 def open_executor(arguments: argparse.Namespace) -> FunctionExecutor:
     """An executor of the configuration, with the options over it."""
     from lithops.executors import FunctionExecutor
 
+    # An executor has no argument for the region of its storage.
     return FunctionExecutor(
-        config_file=arguments.config,
-        backend=arguments.backend,
-        storage=arguments.storage,
-        log_level="DEBUG" if arguments.debug else False,
-        **_compute_keys(arguments),
+        config=resolve_settings(arguments).raw, log_level="DEBUG" if arguments.debug else False
     )
+
+
+def log_as_configured(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Show the log as an executor does, for commands that have none. With `-d` all of it is shown already."""
+    from lithops.config.passing import set_up_logging
+
+    if not arguments.debug:
+        set_up_logging(settings, log_level=False)
+
+
+def single_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _compute_keys(arguments: argparse.Namespace) -> dict[str, Any]:

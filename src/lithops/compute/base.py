@@ -180,6 +180,10 @@ class Prices:
     """The date of the price list, as ``2026-11-22``."""
     source: str
     """Where the list is published."""
+    unit_s: float = 0.001
+    """The seconds of an activation are rounded up to a multiple of this."""
+    least_s: float = 0.0
+    """A shorter activation is billed as one of so many seconds."""
 
 
 @runtime_checkable

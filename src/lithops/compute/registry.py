@@ -15,6 +15,21 @@ _registry = Registry(
             "lithops.compute.backends.localhost.config:LocalhostConfig",
             "lithops.compute.backends.localhost.backend:LocalhostCompute",
         ),
+        "aws_lambda": Row(
+            "lithops.compute.backends.aws_lambda.config:AwsLambdaConfig",
+            "lithops.compute.backends.aws_lambda.backend:AwsLambda",
+            extra="aws",
+        ),
+        "gcp_functions": Row(
+            "lithops.compute.backends.gcp_functions.config:GcpFunctionsConfig",
+            "lithops.compute.backends.gcp_functions.backend:GcpFunctions",
+            extra="gcp",
+        ),
+        "azure_functions": Row(
+            "lithops.compute.backends.azure_functions.config:AzureFunctionsConfig",
+            "lithops.compute.backends.azure_functions.backend:AzureFunctions",
+            extra="azure",
+        ),
     },
 )
 

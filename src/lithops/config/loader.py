@@ -72,11 +72,11 @@ def resolve(
     configured, given = _check_lithops_section(source, given)
 
     compute_name = _choose_compute(source, configured, given)
-    storage_name = _choose_storage(source, configured, given)
+    compute_class = compute_registry.config_class(compute_name)
+    storage_name = _choose_storage(source, configured, given, compute_class, compute_name)
     changes: dict[str, dict[str, Any]] = {compute_name: {}, storage_name: {}}
     changes[compute_name].update(overrides)
     changes[storage_name].update(storage_overrides)
-    compute_class = compute_registry.config_class(compute_name)
     storage_class = storage_registry.config_class(storage_name)
     used = ((compute_name, compute_class), (storage_name, storage_class))
     raw = dict(source.sections)
@@ -111,7 +111,7 @@ def resolve_storage(
     given = {} if backend is None else {"storage": backend}
     source = _find(config, None) if storage_config is None else _storage_source(storage_config, backend)
     configured, given = _check_lithops_section(source, given)
-    name = _choose_storage(source, configured, given)
+    name = _name_of_storage(source, configured, given) or "localhost"
     storage_class = storage_registry.config_class(name)
     _known_part(source, name, _NONE, [storage_class])
     return storage_registry.create(name, _read_section(storage_class, source, name, _NONE))
@@ -276,13 +276,31 @@ def _backend_of_mode(mode: str, source: _Source, preferred: str | None, place: s
     raise ConfigError(f"{place}: found '{mode}', but {why}")
 
 
-def _choose_storage(source: _Source, configured: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+def _choose_storage(
+    source: _Source,
+    configured: Mapping[str, Any],
+    given: Mapping[str, Any],
+    compute_class: type[Any],
+    compute_name: str,
+) -> str:
+    """The storage that is named, else the cloud's own, else this machine's, which no cloud's functions can reach."""
+    name = _name_of_storage(source, configured, given)
+    own: str | None = getattr(compute_class, "own_storage", None)
+    if name == "localhost" and own is not None:
+        raise ConfigError(
+            f"{source.origin}: lithops.storage: found 'localhost', but functions of '{compute_name}' cannot reach this "
+            f"machine's disk; leave it out for the cloud's own storage, '{own}', or name another"
+        )
+    return name or own or "localhost"
+
+
+def _name_of_storage(source: _Source, configured: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     for values, origin in ((given, _ARGUMENTS), (configured, source.origin)):
         name = values.get("storage")
         if name is not None:
             _config_class(storage_registry, name, f"{origin}: lithops.storage")
             return str(name)
-    return "localhost"
+    return None
 
 
 # ---------------------------------------------------------------- the backends' sections
@@ -296,7 +314,7 @@ def _config_class(registry: ModuleType, name: str, place: str) -> Any:
 
 
 def _read_section(cls: type[Any], source: _Source, section: str, changes: Mapping[str, Any]) -> Any:
-    account = _read_account(cls, source)
+    account = {**_read_account(cls, source), **_read_neighbours(cls, source)}
     configured = check_values(cls, source.section(section), section=section, origin=source.origin)
     changed = check_values(cls, changes, section=section, origin=_ARGUMENTS)
     return build(cls, {**account, **configured, **changed}, section=section, origin=source.origin)
@@ -311,6 +329,17 @@ def _read_account(cls: type[Any], source: _Source) -> dict[str, Any]:
     values = source.section(section)
     warn_of_unknown_keys(values, known=field_names(account), section=section, origin=source.origin)
     return check_values(account, values, section=section, origin=source.origin)
+
+
+def _read_neighbours(cls: type[Any], source: _Source) -> dict[str, Any]:
+    """Keys that a backend shares with others, from their sections: they need not be written twice."""
+    shared: Mapping[str, Sequence[str]] = getattr(cls, "shared_keys", {})
+    values: dict[str, Any] = {}
+    for section, keys in shared.items():
+        given = source.section(section)
+        part = {key: given[key] for key in keys if key in given}
+        values.update(check_values(cls, part, section=section, origin=source.origin))
+    return values
 
 
 def _known_part(

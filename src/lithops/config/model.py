@@ -20,7 +20,7 @@ class LithopsSection:
     backend: str | None = None
     """The compute backend; none: the one that `mode` implies."""
     storage: str | None = None
-    """The storage backend; none: localhost."""
+    """The storage backend; none: that of the compute backend's cloud, or localhost."""
     mode: Annotated[str, OneOf(MODES)] | None = None
     """What kind of compute backend; none: the one of `backend`."""
     data_cleaner: bool = True

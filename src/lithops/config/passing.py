@@ -27,9 +27,15 @@ def runtime_environment(settings: Settings) -> dict[str, str]:
     url = settings.rabbitmq.amqp_url
     environment = {"LITHOPS_RABBITMQ_URL": url} if url else {}
     secrets = secret_options(settings.storage)
-    if secrets:
+    if secrets and not _is_reached_by_role(settings):
         environment[VARIABLE] = json.dumps({settings.storage_name: secrets})
     return environment
+
+
+def _is_reached_by_role(settings: Settings) -> bool:
+    """Whether functions reach the storage under an identity of their own: both are of one cloud."""
+    own = getattr(settings.compute, "own_storage", None)
+    return settings.storage_name == own and not getattr(settings.storage, "endpoint", None)
 
 
 def nested_environment(settings: Settings) -> dict[str, str]:

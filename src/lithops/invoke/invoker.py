@@ -164,7 +164,9 @@ class Invoker:
             self._connections += 1
         if sending.throttled:
             self._throttle.refused(sending.task.task_id, now)
-        elif not sending.error:
+        elif sending.error:
+            self._throttle.failed(sending.task.task_id)
+        else:
             self._throttle.accepted(sending.task.task_id)
 
     def repeat(self, sending: Sending, answered: Callable[[Sending], None]) -> None:

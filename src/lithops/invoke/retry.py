@@ -59,6 +59,10 @@ class Throttle:
         wait_s = min(backoff_s(self._refusals, _THROTTLE_FIRST_S, self._random), _THROTTLE_LONGEST_S)
         self.until = now + wait_s
 
+    def failed(self, task_id: int) -> None:
+        """The request could not be made: that says nothing about how many can."""
+        self._open.pop(task_id, None)
+
     def accepted(self, task_id: int) -> None:
         self._open.pop(task_id, None)
         self._window = min(self._most, self._window + 1)
@@ -68,7 +72,7 @@ class Throttle:
         """How many requests may still be refused: clouds say no at once, and wait with everything else."""
         while self._open:
             task_id, sent_at = next(iter(self._open.items()))
-            if now - sent_at < _REFUSED_WITHIN_S:
+            if now < sent_at + _REFUSED_WITHIN_S:
                 break
             del self._open[task_id]
         return len(self._open)

@@ -16,6 +16,7 @@ import cloudpickle
 from lithops.exceptions import InvalidCall, LithopsError
 from lithops.future import ResponseFuture
 from lithops.monitor.monitor import JobMonitor
+from lithops.prepare.upload import Uploader
 from lithops.wait import flatten
 from lithops.wire.failures import failure_of
 from lithops.wire.messages import Blob, Call, Failure, FailureKind, InlineBlob, StoredBlob
@@ -23,13 +24,18 @@ from lithops.wire.pickles import dump, join
 
 
 def follow(
-    monitor: JobMonitor, job_key: str, inputs: Sequence[Sequence[ResponseFuture]], *, not_before: int = 0
+    monitor: JobMonitor,
+    uploader: Uploader,
+    job_key: str,
+    inputs: Sequence[Sequence[ResponseFuture]],
+    *,
+    not_before: int = 0,
 ) -> None:
     """Send call `i` of the job once all futures of `inputs[i]` have returned; if one fails, the call fails so too.
 
     No call is sent before `not_before` percent of all these futures have ended.
     """
-    waiting = [_Waiting(monitor, job_key, index, futures) for index, futures in enumerate(inputs)]
+    waiting = [_Waiting(monitor, uploader, job_key, index, futures) for index, futures in enumerate(inputs)]
     # One call alone needs all of them anyway.
     if not_before and len(waiting) > 1:
         _Threshold(waiting, not_before).start()
@@ -62,9 +68,15 @@ class _Waiting:
     """One call, until its inputs are there."""
 
     def __init__(
-        self, monitor: JobMonitor, job_key: str, index: int, futures: Sequence[ResponseFuture]
+        self,
+        monitor: JobMonitor,
+        uploader: Uploader,
+        job_key: str,
+        index: int,
+        futures: Sequence[ResponseFuture],
     ) -> None:
         self._monitor = monitor
+        self._uploader = uploader
         self._job_key = job_key
         self._index = index
         self.futures = futures
@@ -81,9 +93,11 @@ class _Waiting:
         try:
             self._take_in(future)
         except LithopsError as error:
-            # An input that cannot be read is this call's failure: it would wait for ever otherwise.
-            failure = failure_of(error, pickle.dumps)
-            self._monitor.fail(self._job_key, self._index, failure)
+            self._give_up(error)
+
+    def _give_up(self, error: LithopsError) -> None:
+        # An input that cannot be read is this call's failure: it would wait for ever otherwise.
+        self._monitor.fail(self._job_key, self._index, failure_of(error, pickle.dumps))
 
     def _take_in(self, future: ResponseFuture) -> None:
         status = future.settled_status()
@@ -108,8 +122,13 @@ class _Waiting:
             self._missing -= 1
             complete = self._missing == 0
         if complete:
-            inputs = tuple([_result_of(future, self._monitor) for future in self.futures])
-            self._monitor.push(self._job_key, [Call(self._index, inputs)])
+            try:
+                inputs = tuple([_result_of(future, self._monitor) for future in self.futures])
+                call = self._uploader.fit(Call(self._index, inputs), self._job_key)
+            except LithopsError as error:
+                self._give_up(error)
+            else:
+                self._monitor.push(self._job_key, [call])
 
 
 class _Threshold:

@@ -27,6 +27,7 @@ from lithops.future import ResponseFuture
 from lithops.invoke.invoker import Invoker, Sending
 from lithops.invoke.runner import ThreadRunner
 from lithops.job import Job
+from lithops.ledger import Ledger
 from lithops.monitor.logs import JobLogs
 from lithops.monitor.published import publish
 from lithops.monitor.stragglers import Stragglers
@@ -50,7 +51,7 @@ class JobMonitor:
 
     def __init__(
         self, compute: ComputeBackend, source: StatusSource, storage: StorageBackend, bucket: str, *,
-        invoker: Invoker, logs: JobLogs, clock: Clock, threaded: bool = True,
+        invoker: Invoker, logs: JobLogs, ledger: Ledger, clock: Clock, threaded: bool = True,
     ) -> None:  # fmt: skip
         self._compute = compute
         self._source = source
@@ -58,6 +59,7 @@ class JobMonitor:
         self._bucket = bucket
         self._invoker = invoker
         self._logs = logs
+        self._ledger = ledger
         self._clock = clock
         self._threaded = threaded
         self._owner_pid = os.getpid()
@@ -85,6 +87,7 @@ class JobMonitor:
     def submit(self, job: Job) -> None:
         """Send the job's calls, and settle its futures as they end."""
         self.check_open()
+        self._ledger.add_job(job)
         self._post(lambda: self._add(job))
         if self._threaded:
             self._start()
@@ -105,6 +108,7 @@ class JobMonitor:
         self._post(lambda: self._cancel(job_key, wanted))
 
     def read(self, blob: Blob) -> Buffer:
+        self._ledger.read(blob)
         return read_blob(blob, self._storage, self._bucket)
 
     def share(self, future: ResponseFuture) -> None:
@@ -184,6 +188,7 @@ class JobMonitor:
 
     def _hear(self, statuses: Sequence[CallStatus], now: float) -> None:
         outcome = self._tracker.hear(statuses)
+        self._ledger.heard(statuses, outcome.settled)
         self._account(outcome)
         self._send(now)  # first of all: while futures are settled here, workers are busy again
         self._settle(outcome.settled)
@@ -233,12 +238,9 @@ class JobMonitor:
         if job.speculative:
             self._stragglers.add_job(key, len(job.futures))
         self._invoker.add_job(
-            job.spec,
-            job.runtime,
-            calls_per_task=job.calls_per_task,
-            max_concurrency=job.max_concurrency,
+            job.spec, job.runtime, calls_per_task=job.calls_per_task, max_concurrency=job.max_concurrency,
             backoff_s=job.backoff_s,
-        )
+        )  # fmt: skip
         calls, job.calls = job.calls, []
         self._push(key, calls)
         if self._broken:
@@ -260,12 +262,9 @@ class JobMonitor:
         now = self._clock.now()
         # The calls of a task run one after the other, so the last may have to wait for all before it.
         allowed_s = self._compute.limits.startup_s + task.job.timeout_s * len(task.calls)
-        self._tracker.sent(
-            task.task_id,
-            key,
-            [(call.index, call.attempt) for call in task.calls],
-            deadline=now + allowed_s,
-        )
+        calls = [(call.index, call.attempt) for call in task.calls]
+        self._tracker.sent(task.task_id, key, calls, deadline=now + allowed_s)
+        self._ledger.sent(task)
         stamp = time.time()
         unsettled = self._unsettled[key]
         for call in task.calls:
@@ -278,6 +277,8 @@ class JobMonitor:
         self._invoker.heard(sending, self._clock.now())
         task = sending.task
         task_id, key = task.task_id, task.job.job_key
+        if sending.throttled or sending.error:
+            self._ledger.sent(task, -1)
         if sending.throttled:
             self._apply(self._tracker.unsent(task_id))
         elif sending.error:
@@ -289,6 +290,7 @@ class JobMonitor:
             self._source.sent(key, task_id)
             self._tracker.name(task_id, sending.activation_id)
             if sending.response_lost and task.reply_s:
+                self._ledger.sent(task)
                 self._invoker.repeat(sending, self._note_answer)
 
     def _note_response(self, task: Task, response: Response) -> None:
@@ -390,6 +392,7 @@ class JobMonitor:
     def _finish(self, job_key: str) -> None:
         del self._unsettled[job_key]
         del self._jobs[job_key]
+        self._ledger.ended(job_key)
         self._tracker.drop_job(job_key)
         self._stragglers.drop_job(job_key)
         self._invoker.drop_job(job_key)

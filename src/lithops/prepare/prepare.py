@@ -20,6 +20,7 @@ from lithops.config.model import Settings
 from lithops.exceptions import DataLimitExceeded, InvalidCall, StorageError
 from lithops.future import ResponseFuture
 from lithops.job import FutureOwner, Job, JobInfo, RetryPolicy
+from lithops.ledger import Ledger
 from lithops.prepare.bind import Binder
 from lithops.prepare.modules import capture
 from lithops.prepare.options import DataOptions, JobOptions, as_names
@@ -50,6 +51,7 @@ class Preparer:
         compute: ComputeBackend,
         storage: StorageBackend,
         bucket: str,
+        ledger: Ledger,
         env: Mapping[str, str],
     ) -> None:
         # Futures keep their executor alive, but it must not be kept alive by what it consists of.
@@ -63,9 +65,8 @@ class Preparer:
         self._storage = storage
         self._bucket = bucket
         self._env = env
-        self._uploader = Uploader(
-            self._executor_id, storage, bucket, inline_bytes=compute.limits.inline_bytes
-        )
+        self.uploader = Uploader(self._executor_id, storage, bucket, limits=compute.limits, ledger=ledger)
+        """Where its jobs' bytes go."""
         self._runtimes: dict[int, RuntimeInfo] = {}
         self._numbers = itertools.count()
 
@@ -118,7 +119,7 @@ class Preparer:
         )
         uploading = time.perf_counter()
         key = job.spec.job_key
-        blobs = self._uploader.arguments(bodies, key)
+        blobs = self.uploader.arguments(bodies, key)
         job.calls = [Call(index, (blob,)) for index, blob in enumerate(blobs)]
         ended = time.perf_counter()
         stats = job.info.stats
@@ -173,15 +174,15 @@ class Preparer:
         content = hashlib.sha256(b"\0".join([function, captured.content_hash.encode(), extra or b""]))
         spec = JobSpec(
             job_key=job_key(self._executor_id, job_id),
-            function=self._uploader.content(function),
+            function=self.uploader.content(function),
             function_hash=content.hexdigest(),
             storage=self._storage.reference(self._bucket),
             timeout_s=timeout_s,
             inline_limit=self._compute.limits.inline_bytes,
-            modules=None if archive is None else self._uploader.content(archive),
+            modules=None if archive is None else self.uploader.content(archive),
             modules_hash=captured.content_hash,
             binding=binding,
-            extra=None if extra is None else self._uploader.content(extra),
+            extra=None if extra is None else self.uploader.content(extra),
             reserved=binder.reserved,
             placing=() if binding is Binding.BOUND else binder.placing,
             env={**self._env, **(options.extra_env or {})},

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from lithops.compute.base import Limits
+from lithops.ledger import WHOLE_EXECUTOR, Ledger
 from lithops.storage.base import StorageBackend
 from lithops.wire.keys import arguments_key, function_key
-from lithops.wire.messages import Blob, ByteRange, InlineBlob, StoredBlob
+from lithops.wire.messages import Blob, ByteRange, Call, InlineBlob, StoredBlob
 from lithops.wire.pickles import Buffer, join, size
 
 _PACK_BYTES = 64 << 20
@@ -18,11 +21,15 @@ _ALIGNMENT = 64
 class Uploader:
     """Turns the bytes of one executor into blobs of one bucket."""
 
-    def __init__(self, executor_id: str, storage: StorageBackend, bucket: str, *, inline_bytes: int) -> None:
+    def __init__(
+        self, executor_id: str, storage: StorageBackend, bucket: str, *, limits: Limits, ledger: Ledger
+    ) -> None:
         self._executor_id = executor_id
         self._storage = storage
         self._bucket = bucket
-        self._inline_bytes = inline_bytes
+        self._inline_bytes = limits.inline_bytes
+        self._payload_bytes = limits.payload_bytes
+        self._ledger = ledger
         self._stored: set[str] = set()
 
     def arguments(self, bodies: Sequence[Sequence[Buffer]], job_key: str) -> list[Blob]:
@@ -39,15 +46,24 @@ class Uploader:
                 blobs[index] = InlineBlob(join(body))
                 continue
             if pack and packed + length > _PACK_BYTES:
-                blobs.update(self._store(pack, arguments_key(job_key, number)))
+                blobs.update(self._store(pack, job_key, number))
                 pack, packed, number = {}, 0, number + 1
             pack[index] = body
             packed += length
         if pack:
-            blobs.update(self._store(pack, arguments_key(job_key, number)))
+            blobs.update(self._store(pack, job_key, number))
         return [blobs[index] for index in range(len(bodies))]
 
-    def _store(self, pack: Mapping[int, Sequence[Buffer]], key: str) -> dict[int, Blob]:
+    def fit(self, call: Call, job_key: str) -> Call:
+        """A call of a job without arguments of its own; its inputs stored where they are too much for one task."""
+        if call.inline_bytes <= self._payload_bytes:
+            return call
+        pack = {at: [blob.data] for at, blob in enumerate(call.inputs) if isinstance(blob, InlineBlob)}
+        stored = self._store(pack, job_key, call.index)
+        return replace(call, inputs=tuple(stored.get(at, blob) for at, blob in enumerate(call.inputs)))
+
+    def _store(self, pack: Mapping[int, Sequence[Buffer]], job_key: str, number: int) -> dict[int, Blob]:
+        key = arguments_key(job_key, number)
         segments: list[Buffer] = []
         blobs: dict[int, Blob] = {}
         start = 0
@@ -58,6 +74,7 @@ class Uploader:
             blobs[index] = StoredBlob(key, ByteRange(start, stop))
             start = stop + gap
         self._storage.put(self._bucket, key, segments)
+        self._ledger.count(job_key, put=1)
         return blobs
 
     def content(self, data: bytes) -> Blob:
@@ -67,5 +84,6 @@ class Uploader:
         key = function_key(self._executor_id, hashlib.sha256(data).hexdigest())
         if key not in self._stored:
             self._storage.put(self._bucket, key, data)
+            self._ledger.count(WHOLE_EXECUTOR, put=1)
             self._stored.add(key)
         return StoredBlob(key)

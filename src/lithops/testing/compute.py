@@ -98,6 +98,11 @@ class ComputeConformance(FailureConformance):
         executor.map_reduce(lambda x: (x, x * x), range(20), total)
         assert executor.get_result(timeout=self.patience_s) == [190, 2470]
 
+    def test_many_small_results_are_one_reducers_inputs(self, executor: FunctionExecutor) -> None:
+        """Together they may be larger than a task can be."""
+        executor.map_reduce(lambda n: bytes([n]) * 30_000, range(60), lambda parts: sum(map(len, parts)))
+        assert executor.get_result(timeout=self.patience_s) == 60 * 30_000
+
     def test_results_feed_the_next_calls(self, executor: FunctionExecutor) -> None:
         chained = (
             executor.map(lambda x: b"x" * (x * 200_000), range(4)).map(len).map(lambda length: length + 1)

@@ -1,18 +1,17 @@
 """Messages as bytes, in two forms of the same JSON.
 
-*Text*, for clouds' events and stored objects: bytes are base64 inside the JSON. *Frames*, for pipes: the JSON holds
-only lengths and the bytes follow it as they are, ``header length, body length, header, body``.
+*Text*, for clouds' events and stored objects: bytes are base64 inside the JSON. *Frames* (`frames.py`), for pipes: the
+JSON holds only lengths, and the bytes follow it as they are.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from lithops.exceptions import WireError
+from lithops.wire.frames import Frame, checked, parse, to_frame, to_json
 from lithops.wire.messages import (
     WIRE_VERSION,
     Binding,
@@ -33,40 +32,33 @@ from lithops.wire.pickles import Buffer
 
 _Message = TypeVar("_Message")
 
-_FRAME_HEAD = struct.Struct("<II")
 _JOBS_KEPT = 16
-_VIEW_FROM = 4096
-_JOIN_BELOW = 1 << 16
 _PHASES = {phase.value: phase for phase in Phase}
-_from_json = json.JSONDecoder().decode
 
 Attach = Callable[[Buffer], Any]
 """Puts bytes into, or beside, the JSON and gives what stands for them there."""
 Take = Callable[[Any], Buffer]
 """The reverse of `Attach`."""
 
-# Only ASCII: names of files bring lone surrogates along, of which UTF-8 has none.
-_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-
 
 # ---------------------------------------------------------------- text
 
 
 def task_to_text(task: Task) -> bytes:
-    return _to_json(_task_out(task, _base64, with_job=True)).encode()
+    return to_json(_task_out(task, _base64, with_job=True)).encode()
 
 
 def task_from_text(data: bytes) -> Task:
-    return task_from_json(_parse(data))
+    return task_from_json(parse(data))
 
 
 def task_from_json(message: Any) -> Task:
     """A task from its text, parsed: clouds' own runtimes do that."""
-    return _read(_task_in, _checked(message), a2b_base64, {})
+    return _read(_task_in, checked(message), a2b_base64, {})
 
 
 def statuses_to_text(statuses: Sequence[CallStatus]) -> bytes:
-    return _to_json(statuses_to_json(statuses)).encode()
+    return to_json(statuses_to_json(statuses)).encode()
 
 
 def statuses_to_json(statuses: Sequence[CallStatus]) -> dict[str, Any]:
@@ -75,7 +67,7 @@ def statuses_to_json(statuses: Sequence[CallStatus]) -> dict[str, Any]:
 
 
 def statuses_from_text(data: bytes) -> list[CallStatus]:
-    return _read(_statuses_in, _checked(_parse(data)), a2b_base64)
+    return _read(_statuses_in, checked(parse(data)), a2b_base64)
 
 
 # ---------------------------------------------------------------- frames
@@ -84,12 +76,12 @@ def statuses_from_text(data: bytes) -> list[CallStatus]:
 def task_to_frame(task: Task, *, with_job: bool) -> list[Buffer]:
     """The task as segments to write; without its job where the reader has seen that already."""
     attachments: list[Buffer] = []
-    return _frame(_task_out(task, _beside(attachments), with_job=with_job), attachments)
+    return to_frame(_task_out(task, _beside(attachments), with_job=with_job), attachments)
 
 
 def statuses_to_frame(statuses: Sequence[CallStatus]) -> list[Buffer]:
     attachments: list[Buffer] = []
-    return _frame(_statuses_out(statuses, _beside(attachments)), attachments)
+    return to_frame(_statuses_out(statuses, _beside(attachments)), attachments)
 
 
 def task_from_frame(frame: Frame, known_jobs: dict[str, JobSpec]) -> Task:
@@ -110,114 +102,9 @@ def remember_job(job: JobSpec, known_jobs: dict[str, JobSpec]) -> None:
 
 def hello_to_frame(version: str, python: tuple[int, int], pid: int) -> list[Buffer]:
     """What a worker process says first: who it is, so that a mismatch is found before a call is."""
-    return _frame({"v": WIRE_VERSION, "hello": {"version": version, "python": list(python), "pid": pid}}, [])
-
-
-class Frame:
-    """One message read from a pipe: its JSON, and the bytes beside it in the order of their use."""
-
-    __slots__ = ("_body", "_position", "header")
-
-    def __init__(self, header: dict[str, Any], body: bytes | bytearray) -> None:
-        self.header = header
-        self._body = body
-        self._position = 0
-
-    def take(self, length: int) -> bytes | memoryview:
-        """The next bytes: their own if they are few, else a view of the body, which is writable and not copied."""
-        start = self._position
-        self._position = stop = start + length
-        if not start <= stop <= len(self._body):
-            raise WireError(
-                f"a message names {length} bytes more than the {len(self._body)} that came with it"
-            )
-        if length < _VIEW_FROM:
-            return bytes(self._body[start:stop])
-        return memoryview(self._body)[start:stop]
-
-
-class FrameReader:
-    """Cuts a stream of bytes into frames; what is not yet whole is kept.
-
-    A large body is gathered where it will stay: `missing` is the memory that the next bytes may be read into, without
-    a copy. Whoever does so tells how many by `fill`.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._header = b""
-        self._body: bytearray | None = None
-        """The large body that is being gathered, if any, and how much of it is there."""
-        self._filled = 0
-
-    @property
-    def missing(self) -> memoryview | None:
-        """What is missing of a large body; None while there is none."""
-        return None if self._body is None else memoryview(self._body)[self._filled :]
-
-    def fill(self, count: int) -> list[Frame]:
-        """So many bytes have been read into `missing`. Gives the frame if it is whole now."""
-        body = self._body
-        assert body is not None
-        self._filled += count
-        if self._filled < len(body):
-            return []
-        self._body = None
-        return _frames([self._header], [body])
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that are whole now. Their headers are parsed together: that is several times as fast."""
-        frames: list[Frame] = []
-        missing = self.missing
-        if missing is not None:
-            count = min(len(data), len(missing))
-            missing[:count] = data[:count]
-            frames = self.fill(count)
-            data = data[count:]
-        self._buffer += data
-        return frames + self._cut()
-
-    def _cut(self) -> list[Frame]:
-        buffer = self._buffer
-        position, available = 0, len(buffer)
-        headers: list[bytes] = []
-        bodies: list[bytes | bytearray] = []
-        while available - position >= _FRAME_HEAD.size:
-            header_length, body_length = _FRAME_HEAD.unpack_from(buffer, position)
-            body_start = position + _FRAME_HEAD.size + header_length
-            end = body_start + body_length
-            if end > available:
-                if body_length >= _JOIN_BELOW and body_start <= available:
-                    self._header = bytes(buffer[position + _FRAME_HEAD.size : body_start])
-                    self._filled = available - body_start
-                    self._body = bytearray(body_length)
-                    self._body[: self._filled] = buffer[body_start:]
-                    position = available
-                break
-            headers.append(bytes(buffer[position + _FRAME_HEAD.size : body_start]))
-            body = buffer[body_start:end]
-            bodies.append(bytes(body) if body_length < _VIEW_FROM else body)
-            position = end
-        if position:
-            del buffer[:position]
-        return _frames(headers, bodies)
-
-
-def _frames(headers: list[bytes], bodies: list[bytes | bytearray]) -> list[Frame]:
-    parsed = _parse(b"[" + b",".join(headers) + b"]") if headers else []
-    if len(parsed) != len(bodies):
-        raise WireError(
-            f"{len(bodies)} messages have {len(parsed)} headers: what came is no message of this library"
-        )
-    return [Frame(_checked(header), body) for header, body in zip(parsed, bodies, strict=True)]
-
-
-def _frame(header: dict[str, Any], attachments: list[Buffer]) -> list[Buffer]:
-    """The segments to write: one if the frame is small, else the attachments as they are, not copied."""
-    text = _to_json(header).encode()
-    length = sum(map(len, attachments))
-    head = _FRAME_HEAD.pack(len(text), length) + text
-    return [b"".join([head, *attachments])] if length < _JOIN_BELOW else [head, *attachments]
+    return to_frame(
+        {"v": WIRE_VERSION, "hello": {"version": version, "python": list(python), "pid": pid}}, []
+    )
 
 
 def _beside(attachments: list[Buffer]) -> Attach:
@@ -372,24 +259,6 @@ def _blob_in(message: Any, take: Take) -> Blob:
 
 def _optional_blob_in(message: Any, take: Take) -> Blob | None:
     return None if message is None else _blob_in(message, take)
-
-
-def _parse(data: bytes) -> Any:
-    try:
-        return _from_json(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"a message of {len(data)} bytes cannot be read: {error}") from error
-
-
-def _checked(message: Any) -> dict[str, Any]:
-    version = message.get("v") if isinstance(message, dict) else None
-    if version != WIRE_VERSION:
-        raise WireError(
-            f"a message has version {version}, this side speaks version {WIRE_VERSION}: "
-            "client and runtime are of different releases; deploy the runtime again"
-        )
-    checked: dict[str, Any] = message
-    return checked
 
 
 def _read(read: Callable[..., _Message], *arguments: Any) -> _Message:

@@ -21,7 +21,7 @@ from lithops.wire.codec import statuses_to_json, task_from_json
 from lithops.wire.messages import WIRE_VERSION, CallStatus, StorageRef, Task
 from lithops.worker.alarm import time_limit
 from lithops.worker.capture import log_to_stderr
-from lithops.worker.handler import Worker
+from lithops.worker.handler import OpenStorage, Worker
 from lithops.worker.report import StoredReports
 
 _MARGIN_S = 1.0
@@ -47,6 +47,7 @@ class Sandbox:
         self._processes = processes
         self._isolated = isolated
         self._calls: Calls | None = None
+        self._storages: dict[str, StorageBackend] = {}
 
     def answer(
         self, message: Mapping[str, Any], activation_id: str, remaining_s: float = float("inf")
@@ -59,7 +60,7 @@ class Sandbox:
         if message.get("describe"):
             return describe()
         task = task_from_json(message)
-        reports = StoredReports(task, open_when_needed(task.job.storage))
+        reports = StoredReports(task, self._open(task.job.storage))
         try:
             if self._calls is None:
                 self._calls = self._start()
@@ -74,18 +75,25 @@ class Sandbox:
             from lithops.worker.children import Children
 
             return Children(self._processes)
-        return _InProcess()
+        return _InProcess(self._open)
+
+    def _open(self, reference: StorageRef) -> StorageBackend:
+        """The storage, opened once, by the first call that needs it: most calls end before its SDK is imported."""
+        name = repr(reference)
+        if name not in self._storages:
+            self._storages[name] = cast(StorageBackend, _OnDemand(reference))
+        return self._storages[name]
 
 
 class _InProcess:
     """Implements `Calls` in this process' main thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_storage: OpenStorage) -> None:
         from lithops.worker.tee import TeeCapture
 
         capture = TeeCapture()
         log_to_stderr()
-        self._worker = Worker("", open_when_needed, capture, self._limit)
+        self._worker = Worker("", open_storage, capture, self._limit)
         self._ends_at = 0.0
 
     def run(
@@ -112,11 +120,6 @@ def describe() -> dict[str, Any]:
         "wire": WIRE_VERSION,
         "modules": sorted({each.metadata["Name"] for each in distributions()}),
     }
-
-
-def open_when_needed(reference: StorageRef) -> StorageBackend:
-    """The storage, opened by the first call that needs it: an SDK takes longer to import than most calls to run."""
-    return cast(StorageBackend, _OnDemand(reference))
 
 
 class _OnDemand:

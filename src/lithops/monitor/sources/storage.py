@@ -9,6 +9,7 @@ from itertools import groupby
 
 from lithops.clock import Clock
 from lithops.exceptions import StorageNoSuchKeyError, StorageUnavailable
+from lithops.ledger import Ledger, pages
 from lithops.monitor.pace import Pace
 from lithops.storage.base import StorageBackend
 from lithops.storage.bulk import read_many
@@ -28,9 +29,18 @@ class StorageSource:
     """Implements `StatusSource`. A look lists only from the earliest task in flight on, and leaves out long stretches
     of tasks that have ended: what a job costs does not grow with what it has behind it."""
 
-    def __init__(self, storage: StorageBackend, bucket: str, *, interval_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        storage: StorageBackend,
+        bucket: str,
+        *,
+        interval_s: float,
+        clock: Clock,
+        ledger: Ledger | None = None,
+    ) -> None:
         self._storage = storage
         self._bucket = bucket
+        self._ledger = ledger
         self._clock = clock
         self._pace = Pace(interval_s)
         self._expected: dict[str, dict[int, set[str]]] = {}
@@ -99,6 +109,8 @@ class StorageSource:
                 self._note_outage(error)
                 continue
             self._out_since = None
+            # A worker has put each of them.
+            self._count(job_key, get=len(new), put=len(new))
             for key, found in read_statuses(self._storage, self._bucket, new):
                 tasks[task_of(key)].add(key)
                 statuses += found
@@ -117,13 +129,20 @@ class StorageSource:
         new: list[str] = []
         for first, last in spans(tasks):
             start_after = task_status_prefix(job_key, first)
+            listed = 0
             for info in self._storage.list(self._bucket, status_prefix(job_key), start_after):
+                listed += 1
                 task_id = task_of(info.key)
                 if not 0 <= task_id <= last:
                     break
                 if task_id in tasks and info.key not in tasks[task_id]:
                     new.append(info.key)
+            self._count(job_key, list=pages(listed))
         return new
+
+    def _count(self, job_key: str, **requests: int) -> None:
+        if self._ledger is not None:
+            self._ledger.count(job_key, **requests)
 
 
 def read_statuses(

@@ -32,8 +32,9 @@ from lithops.compute.base import (
     Surroundings,
     Throttled,
 )
-from lithops.wire.codec import Frame, statuses_from_frames
+from lithops.wire.codec import statuses_from_frames
 from lithops.wire.failures import failure_of_timeout
+from lithops.wire.frames import Frame
 from lithops.wire.messages import CallStatus, Failure, FailureKind, Phase, StorageRef, Task
 from lithops.worker.endings import count_memory_kills, failure_of_exit
 

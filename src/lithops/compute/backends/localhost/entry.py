@@ -22,7 +22,8 @@ import time
 from lithops.compute.backends.localhost.pipes import read_frames
 from lithops.storage.registry import from_reference
 from lithops.version import __version__
-from lithops.wire.codec import FrameReader, hello_to_frame, statuses_to_frame, task_from_frame
+from lithops.wire.codec import hello_to_frame, statuses_to_frame, task_from_frame
+from lithops.wire.frames import FrameReader
 from lithops.wire.messages import CallStatus, JobSpec
 from lithops.wire.pickles import Buffer
 from lithops.worker.capture import OutputCapture, log_to_stderr

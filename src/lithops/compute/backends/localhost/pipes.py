@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lithops.wire.codec import Frame, FrameReader
+from lithops.wire.frames import Frame, FrameReader
 
 _READ_BYTES = 1 << 16
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from lithops.compute.backends.localhost.channels import Channels
 from lithops.compute.backends.localhost.pipes import read_frames
-from lithops.wire.codec import Frame, FrameReader, remember_job, task_to_frame
+from lithops.wire.codec import remember_job, task_to_frame
+from lithops.wire.frames import Frame, FrameReader
 from lithops.wire.messages import Call, JobSpec, Task
 from lithops.worker.capture import read_tail
 
