@@ -7,6 +7,7 @@ A backend's `config.py` is a frozen dataclass whose fields are annotated with th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -36,6 +37,20 @@ class OneOf:
 
     def __str__(self) -> str:
         return "one of " + ", ".join(self.choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """The value has a form that somebody else asks for; `says` is what a user is told of it."""
+
+    says: str
+    holds: Callable[[Any], object]
+
+    def allows(self, value: Any) -> bool:
+        return bool(self.holds(value))
+
+    def __str__(self) -> str:
+        return self.says
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cli_run import own_home as own_home
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,19 +28,10 @@ from lithops.wire import keys
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home, working folder and environment; the buckets lie below the temporary folder."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("LITHOPS_CONFIG", raising=False)
-    monkeypatch.setenv("LITHOPS_CONFIG_FILE", str(tmp_path / "settings.yaml"))
-    (tmp_path / "settings.yaml").write_text("localhost: {storage_bucket: mine}\n")
-    monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("lithops")
-    monkeypatch.setattr(logger, "handlers", [])
-    monkeypatch.setattr(logger, "propagate", True)
-    monkeypatch.setattr(logger, "level", logging.NOTSET)
-    return tmp_path
+def home(own_home: Path) -> Path:
+    """Its buckets lie below the system's temporary folder, which is there too."""
+    (own_home / "settings.yaml").write_text("localhost: {storage_bucket: mine}\n")
+    return own_home
 
 
 @pytest.fixture

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from lithops.accounts import AwsAccount
 from lithops.exceptions import ConfigError
-from lithops.settings import Between
-
-
-@dataclass(frozen=True, slots=True)
-class _Like:
-    """The value has the form that AWS asks for; `says` is what a user is told of it."""
-
-    says: str
-    holds: Callable[[Any], object]
-
-    def allows(self, value: Any) -> bool:
-        return bool(self.holds(value))
-
-    def __str__(self) -> str:
-        return self.says
-
+from lithops.settings import Between, Like
 
 _RESERVED = re.compile(
     r"AWS_(REGION|DEFAULT_REGION|ACCESS_KEY(_ID)?|SECRET_(ACCESS_)?KEY|SESSION_TOKEN|LAMBDA_.*|EXECUTION_ENV)"
@@ -85,7 +69,7 @@ class AwsLambdaConfig(AwsAccount):
     execution_role: (
         Annotated[
             str,
-            _Like(
+            Like(
                 "the name or the ARN of an IAM role",
                 re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+|[\w+=,.@-]{1,64}").fullmatch,
             ),
@@ -95,7 +79,7 @@ class AwsLambdaConfig(AwsAccount):
     """The role under which functions run: its name or ARN; None: one is made that may do what functions need."""
     runtime: Annotated[
         str,
-        _Like(
+        Like(
             "letters, digits and ._-/:@, at most 160 of them",
             re.compile(r"[\w.\-/:@]{0,160}", re.ASCII).fullmatch,
         ),
@@ -119,25 +103,23 @@ class AwsLambdaConfig(AwsAccount):
     ephemeral_storage: Annotated[int, Between(512, 10240)] = 512
     """MB of ``/tmp``."""
     namespace: (
-        Annotated[
-            str, _Like("1 to 20 letters, digits, - and _", re.compile(r"[A-Za-z0-9_-]{1,20}").fullmatch)
-        ]
+        Annotated[str, Like("1 to 20 letters, digits, - and _", re.compile(r"[A-Za-z0-9_-]{1,20}").fullmatch)]
         | None
     ) = None
     """Part of the names of all that is deployed: keeps users, or projects, of one account apart."""
     env_vars: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "names of at least two letters, digits and _ that Lambda does not keep for itself (AWS_REGION, "
             "AWS_LAMBDA_...)",
             _are_variables,
         ),
-        _Like("at most 4096 bytes in all", _fit_environment),
+        Like("at most 4096 bytes in all", _fit_environment),
     ] = field(default_factory=dict)
     """Environment variables of all functions. Whoever may look at the function can read them."""
     user_tags: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "at most 40 tags: keys of 1 to 128 and values of up to 256 letters, digits, spaces and _.:/=+-@, where no "
             "key begins with aws: or lithops:",
             _are_tags,
@@ -146,7 +128,7 @@ class AwsLambdaConfig(AwsAccount):
     """Tags of all functions, for the bill for example."""
     vpc: Annotated[
         dict[str, list[str]],
-        _Like(
+        Like(
             "subnets (1 to 16 names like subnet-0a1b) and security_groups (1 to 5 names like sg-0a1b)",
             _is_network,
         ),
@@ -154,7 +136,7 @@ class AwsLambdaConfig(AwsAccount):
     """The network into which functions are placed. It needs a way to the storage: an endpoint for S3, or NAT."""
     efs: Annotated[
         list[dict[str, str]],
-        _Like(
+        Like(
             "one entry of access_point (the ARN of an access point of EFS) and mount_path (like /mnt/data)",
             _are_mounts,
         ),

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from lithops.accounts import AzureAccount
-from lithops.settings import Between, OneOf, Secret
+from lithops.settings import Between, Like, OneOf, Secret
 
 MEMORY_SIZES_MB = (512, 2048, 4096)
 """What an instance of the flex consumption plan may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Like:
-    """The value has the form that Azure asks for; `says` is what a user is told of it."""
-
-    says: str
-    holds: Callable[[Any], object]
-
-    def allows(self, value: Any) -> bool:
-        return bool(self.holds(value))
-
-    def __str__(self) -> str:
-        return self.says
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -42,7 +27,7 @@ _IDENTITY = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+",
     re.IGNORECASE,
 )
-_Url = Annotated[str, _Like("a URL that begins with https://", re.compile(r"https://\S+").fullmatch)]
+_Url = Annotated[str, Like("a URL that begins with https://", re.compile(r"https://\S+").fullmatch)]
 
 
 def _are_variables(variables: dict[str, str]) -> bool:
@@ -74,7 +59,7 @@ class AzureFunctionsConfig(AzureAccount):
 
     runtime: Annotated[
         str,
-        _Like("1 to 60 letters, digits, . _ and -", re.compile(r"[A-Za-z0-9._-]{0,60}").fullmatch),
+        Like("1 to 60 letters, digits, . _ and -", re.compile(r"[A-Za-z0-9._-]{0,60}").fullmatch),
     ] = ""
     """What `lithops runtime build` has made; empty: Azure's own Python of this program's version."""
     runtime_memory: Annotated[int, Between(1, 4096)] = 1536
@@ -91,7 +76,7 @@ class AzureFunctionsConfig(AzureAccount):
     namespace: (
         Annotated[
             str,
-            _Like(
+            Like(
                 "1 to 20 small letters, digits and -, a letter first",
                 re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,19}").fullmatch,
             ),
@@ -101,7 +86,7 @@ class AzureFunctionsConfig(AzureAccount):
     """What the names of all that is deployed begin with: keeps users, or projects, of one account apart."""
     env_vars: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "names of letters, digits and _ that Azure and this library do not keep for themselves (AzureWebJobs..., "
             "FUNCTIONS_..., WEBSITE_..., LITHOPS_...)",
             _are_variables,
@@ -110,7 +95,7 @@ class AzureFunctionsConfig(AzureAccount):
     """Environment variables of all functions. Whoever may look at the function app can read them."""
     user_tags: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             r"at most 40 tags: names of 1 to 512 characters without <>%&\?/ that do not begin with lithops, values of "
             "up to 256",
             _are_tags,
@@ -119,18 +104,18 @@ class AzureFunctionsConfig(AzureAccount):
     """Tags of all function apps, for the bill for example."""
     vpc: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "subnet: the resource ID of a subnet that is delegated to Microsoft.App/environments", _is_network
         ),
     ] = field(default_factory=dict)
     """The virtual network that the functions are to be in."""
     identity: (
-        Annotated[str, _Like("the resource ID of a user-assigned managed identity", _IDENTITY.fullmatch)]
+        Annotated[str, Like("the resource ID of a user-assigned managed identity", _IDENTITY.fullmatch)]
         | None
     ) = None
     """The identity under which functions run; None: each function app gets one of its own, and its roles."""
     application_insights: (
-        Annotated[str, _Like("1 to 255 letters, digits, . _ and -", re.compile(r"[\w.-]{1,255}").fullmatch)]
+        Annotated[str, Like("1 to 255 letters, digits, . _ and -", re.compile(r"[\w.-]{1,255}").fullmatch)]
         | None
     ) = "lithops"
     """The Application Insights of the resource group that tells why activations died; it is made where there is none.

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from lithops.accounts import GcpAccount
 from lithops.exceptions import ConfigError
-from lithops.settings import Between
-
-
-@dataclass(frozen=True, slots=True)
-class _Like:
-    """The value has the form that Google asks for; `says` is what a user is told of it."""
-
-    says: str
-    holds: Callable[[Any], object]
-
-    def allows(self, value: Any) -> bool:
-        return bool(self.holds(value))
-
-    def __str__(self) -> str:
-        return self.says
-
+from lithops.settings import Between, Like
 
 _RESERVED = re.compile(
     r"X_GOOGLE_.*|K_(SERVICE|REVISION|CONFIGURATION)|PORT|FUNCTION_(TARGET|SIGNATURE_TYPE)|CLOUD_RUN_.*|LITHOPS_.*"
@@ -72,7 +56,7 @@ class GcpFunctionsConfig(GcpAccount):
 
     runtime: Annotated[
         str,
-        _Like(
+        Like(
             "small letters, digits and -, at most 40 of them, a letter first",
             re.compile(r"([a-z][a-z0-9-]{0,39})?").fullmatch,
         ),
@@ -92,7 +76,7 @@ class GcpFunctionsConfig(GcpAccount):
     service_account: (
         Annotated[
             str,
-            _Like("the email address of a service account", re.compile(r"[^@\s]+@[^@\s]+\.com").fullmatch),
+            Like("the email address of a service account", re.compile(r"[^@\s]+@[^@\s]+\.com").fullmatch),
         ]
         | None
     ) = None
@@ -100,7 +84,7 @@ class GcpFunctionsConfig(GcpAccount):
     namespace: (
         Annotated[
             str,
-            _Like(
+            Like(
                 "1 to 12 small letters, digits and -, a letter first",
                 re.compile(r"[a-z][a-z0-9-]{0,11}").fullmatch,
             ),
@@ -110,17 +94,17 @@ class GcpFunctionsConfig(GcpAccount):
     """Part of the names of all that is deployed: keeps users of one project apart."""
     env_vars: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "names of letters, digits and _ that Google and this library do not keep for themselves (PORT, K_SERVICE, "
             "FUNCTION_TARGET, LITHOPS_...)",
             _are_variables,
         ),
-        _Like("at most 16384 bytes in all", _fit_environment),
+        Like("at most 16384 bytes in all", _fit_environment),
     ] = field(default_factory=dict)
     """Environment variables of all functions. Whoever may look at a function can read them."""
     user_tags: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "at most 56 labels of small letters, digits, _ and -, at most 63 of them; no key begins with lithops-",
             _are_labels,
         ),
@@ -128,7 +112,7 @@ class GcpFunctionsConfig(GcpAccount):
     """Labels of all functions, for the bill for example."""
     vpc: Annotated[
         dict[str, str],
-        _Like(
+        Like(
             "connector (the name of a Serverless VPC Access connector) and, if wanted, egress "
             f"({' or '.join(EGRESS)})",
             _is_network,
