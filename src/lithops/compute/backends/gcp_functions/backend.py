@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ _EVENT_INLINE_BYTES = 48 << 10
 _EVENT_PAYLOAD_BYTES = 96 << 10
 _LOG_ENTRIES = 1000
 
+_logger = logging.getLogger(__name__)
+
 
 class GcpFunctions:
     """Implements `ComputeBackend`, `SupportsResponses`, `SupportsHealth`, `SupportsBuild`, `SupportsPricing` and
@@ -66,7 +69,7 @@ class GcpFunctions:
         self._parts: _Parts | None = None
         self._deployed: dict[RuntimeInfo, tuple[str, str]] = {}
         """The ids and URLs of functions that are ready."""
-        self._died: dict[str, Failure] = {}
+        self._warned = False
         self._published: dict[str, float] = {}
         """When each event was published that may not have ended yet."""
 
@@ -136,7 +139,7 @@ class GcpFunctions:
     def invoke(self, task: Task, runtime: RuntimeInfo) -> str:
         function_id, _ = self._where(runtime)
         if not self._events:
-            return self._invoke_by_request(task, runtime)
+            return self.request(task, runtime).activation_id
         began = time.time()
         topic = self._part.deployer.topic(function_id)
         activation_id = self._part.caller.publish(task, topic=topic, startup_s=_STARTUP_S)
@@ -144,23 +147,14 @@ class GcpFunctions:
             self._published[activation_id] = began
         return activation_id
 
-    def _invoke_by_request(self, task: Task, runtime: RuntimeInfo) -> str:
-        response = self.request(task, runtime)
-        if response.failure is not None:
-            with self._lock:
-                self._died[response.activation_id] = response.failure
-        return response.activation_id
-
     def request(self, task: Task, runtime: RuntimeInfo) -> Response:
         function_id, url = self._where(runtime)
         timeout_s = self._config.runtime_timeout
         return self._part.caller.request(task, service=function_id, url=url, timeout_s=timeout_s)
 
     def dead(self, activation_ids: Sequence[str]) -> Mapping[str, Failure]:
-        """Events whose instance died, and what `invoke` was told of requests."""
+        """Events whose instance died."""
         with self._lock:
-            self._died = {each: self._died[each] for each in activation_ids if each in self._died}
-            died = dict(self._died)
             # Of the others nobody asks any more.
             self._published = {
                 each: self._published[each] for each in activation_ids if each in self._published
@@ -168,12 +162,14 @@ class GcpFunctions:
             began = min(self._published.values(), default=None)
             services = [function_id for function_id, _ in self._deployed.values()]
         if began is None:
-            return died
+            return {}
         try:
             return self._part.records.dead_events(services, began, activation_ids)
-        except ComputeError:
-            # Whoever may not read the logs, or not now, learns of it when the activation's time is up.
-            return died
+        except ComputeError as error:
+            if not self._warned:
+                self._warned = True
+                _logger.warning("events that die are found by their timeout alone: %s", error)
+            return {}
 
     def prices(self, runtime: RuntimeInfo) -> Prices:
         return sizes.prices(self._region, runtime.memory_mb)
