@@ -201,7 +201,7 @@ def _of_answer(error: sdk.ClientError, doing: str) -> ComputeError:
         )
     if code in _DENIED or status == 403:
         return ComputeError(
-            f"{doing}: {error}; ask for this right ('lithops doctor -b aws_lambda' prints all that are needed)"
+            f"{doing}: {error}; ask for this right ('lithops doctor --policy -b aws_lambda' prints all that are needed)"
         )
     if status == 429 or status >= 500 or code in ("Throttling", "ThrottlingException"):
         return Throttled(f"{doing}: AWS is overloaded or out of order: {error}; try again later")

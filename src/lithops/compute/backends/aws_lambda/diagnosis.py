@@ -13,7 +13,7 @@ from lithops.exceptions import LithopsError
 
 
 def diagnose(config: AwsLambdaConfig, connection: Connection, roles: Roles) -> Iterator[Finding]:
-    """One finding after the other; what fails does not keep the rest from being looked at."""
+    """One finding after the other; what fails does not keep the rest from being looked at, but for the region."""
 
     def identity() -> str:
         who = connection.identity
@@ -51,7 +51,10 @@ def diagnose(config: AwsLambdaConfig, connection: Connection, roles: Roles) -> I
         return "can be listed"
 
     yield _look("Python", own_python_words)
-    yield _look("AWS region", lambda: connection.region)
+    region = _look("AWS region", lambda: connection.region)
+    yield region
+    if not region.ok:
+        return
     yield _look("AWS identity", identity)
     yield _look("AWS Lambda functions", functions)
     yield _look("AWS Lambda concurrency", concurrency)

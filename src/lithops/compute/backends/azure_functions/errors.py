@@ -15,7 +15,7 @@ from azure.core.exceptions import (
 
 from lithops.compute.base import ComputeError, Throttled
 
-_RIGHTS = "`lithops doctor -b azure_functions` prints the rights that suffice"
+_RIGHTS = "`lithops doctor --policy -b azure_functions` prints the rights that suffice"
 _LOGIN = "log in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
 _BY_CODE = {
     "AuthorizationFailed": f"ask for the right; {_RIGHTS}",
