@@ -46,8 +46,9 @@ def translate(error: Exception, what: str) -> ComputeError:
         return ComputeError(f"{what}: Google does not know who asks ({says}); check `credentials_path`")
     if code == 403:
         return ComputeError(
-            f"{what}: {says}; `lithops doctor --policy -b gcp_functions` shows the permissions that are needed, and "
-            "an API that is not enabled has to be: gcloud services enable cloudfunctions.googleapis.com run.googleapis.com "
+            f"{what}: {says}; `lithops doctor --policy -b gcp_functions` shows the permissions that are needed, "
+            "and an API that is not enabled has to be: gcloud services enable cloudfunctions.googleapis.com "
+            "run.googleapis.com "
             "cloudbuild.googleapis.com artifactregistry.googleapis.com eventarc.googleapis.com pubsub.googleapis.com"
         )
     if code == 400:
