@@ -230,7 +230,7 @@ def serve(*, isolated: bool) -> None:
     for line in sys.stdin.buffer:
         try:
             answer = sandbox.answer(json.loads(line), f"sandbox-{os.getpid()}")
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it is, it ends this process
             traceback.print_exc(file=last_words)
-            raise
+            raise SystemExit(1) from None  # once more, and through the pipe, it would come in pieces
         answers.write(json.dumps(answer).encode() + b"\n")
