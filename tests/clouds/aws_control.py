@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from aws_images import TASK_ROOT, pulled
 from aws_invocations import Account, Function
 from aws_refusals import (
     Refused,
@@ -153,7 +154,8 @@ class Control:
     def describe(self, function: Deployed) -> dict[str, Any]:
         """The FunctionConfiguration."""
         waiting = time.monotonic() < function.busy_until
-        settings = {k: v for k, v in function.settings.items() if k not in ("Layers", "ImageConfig")}
+        hidden = ("Layers", "ImageConfig", "ImageUri")
+        settings = {k: v for k, v in function.settings.items() if k not in hidden}
         if "ImageConfig" in function.settings:
             settings["ImageConfigResponse"] = {"ImageConfig": function.settings["ImageConfig"]}
         layers = [
@@ -213,13 +215,16 @@ class Control:
         if settings["PackageType"] == "Image":
             if not code.get("ImageUri"):
                 raise invalid("ImageUri is needed for functions of container images.")
-            return self._image(code["ImageUri"]), hashlib.sha256(code["ImageUri"].encode()).hexdigest(), 0, 0
+            settings["ImageUri"] = uri = code["ImageUri"]
+            return self._image(uri), hashlib.sha256(uri.encode()).hexdigest(), 0, 0
         data = base64.b64decode(code.get("ZipFile", ""))
         unzipped = unzipped_bytes(data)
         digest = hashlib.sha256(data)
         return self._extract(data, digest.hexdigest()), _b64(digest.digest()), len(data), unzipped
 
     def _image(self, uri: str) -> Path:
+        if self._account.settings.engine and pulled(uri):
+            return TASK_ROOT
         for part, folder in self._account.settings.images.items():
             if part in uri:
                 return Path(folder)
@@ -253,6 +258,7 @@ class Control:
                 **self._account.settings.role_environment,
                 **settings.get("Environment", {}).get("Variables", {}),
             },
+            image=settings.get("ImageUri", "") if folder == TASK_ROOT else "",
         )
 
     # ---------------------------------------------------------------- layers

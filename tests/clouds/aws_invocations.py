@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aws_images import Container
 from aws_sandbox import Invocation, Log, Outcome, Sandbox, Spec
 
 _LOOK_S = 0.03
@@ -49,6 +50,8 @@ class Settings:
     """The credentials of the role, as the sandboxes find them."""
     images: dict[str, str] = field(default_factory=dict)
     """Folders that hold what is in the task root of container images, by a part of their URIs."""
+    engine: bool = False
+    """Images are pulled and run by the container engine that `docker` finds, and not out of folders."""
     record: str = ""
     """A file to which the bodies of all requests are appended."""
 
@@ -203,7 +206,8 @@ class Account:
     def _start(self, function: Function) -> Sandbox:
         self._tokens -= 1
         self.counts["cold"] += 1
-        sandbox = Sandbox(
+        kind = Container if function.spec.image else Sandbox
+        sandbox = kind(
             function.spec,
             self._python,
             self._folder / f"{next(self._numbers):05d}",

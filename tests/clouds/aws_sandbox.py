@@ -31,6 +31,7 @@ RESPONSE_BYTES = 6_291_556
 _INIT_S = 10.0
 _TAIL_BYTES = 4096
 _RUNTIME = "/2018-06-01/runtime/"
+OUT_OF_MEMORY = ("Runtime.OutOfMemory", "Error: Runtime exited with error: signal: killed")
 
 
 class Log(Protocol):
@@ -51,6 +52,8 @@ class Spec:
     memory_mb: int
     timeout_s: float
     environment: Mapping[str, str]
+    image: str = ""
+    """What a container engine runs; empty: the task root is a folder, and a process runs it."""
 
     @property
     def log_group(self) -> str:
@@ -144,10 +147,7 @@ class Sandbox:
                     text = f"Task timed out after {self.spec.timeout_s:.2f} seconds"
                     self._verdict = ("Sandbox.Timedout", text)
                 elif why == "memory":
-                    self._verdict = (
-                        "Runtime.OutOfMemory",
-                        "Error: Runtime exited with error: signal: killed",
-                    )
+                    self._verdict = OUT_OF_MEMORY
         for pid in [*descendants(self.pid), self.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -160,23 +160,11 @@ class Sandbox:
         temporary.mkdir(parents=True)
         spec = self.spec
         environment = {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._listener.getsockname()[1]}",
-            "AWS_LAMBDA_FUNCTION_NAME": spec.name,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
-            "LAMBDA_TASK_ROOT": str(spec.task_root),
             "LAMBDA_RUNTIME_DIR": str(spec.python_path[-1]),
-            "_HANDLER": spec.handler,
             "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": os.pathsep.join(map(str, spec.python_path)),
-            "LANG": "en_US.UTF-8",
-            "TZ": ":UTC",
             "TMPDIR": str(temporary),
-            **spec.environment,
+            **self._variables(),
         }
         return subprocess.Popen(
             [str(python), "-m", "awslambdaric", spec.handler],
@@ -187,6 +175,25 @@ class Sandbox:
             env=environment,
             start_new_session=True,
         )
+
+    def _variables(self) -> dict[str, str]:
+        """The environment that does not depend on where the process runs."""
+        spec = self.spec
+        return {
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._listener.getsockname()[1]}",
+            "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self.stream,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
+            "LAMBDA_TASK_ROOT": str(spec.task_root),
+            "_HANDLER": spec.handler,
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            **spec.environment,
+        }
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -235,7 +242,7 @@ class Sandbox:
             current = self._current
             if current is not None:
                 current.began = current.began or time.monotonic()
-                kind, text = self._verdict or ("Runtime.ExitError", _exit_text(self._process.returncode))
+                kind, text = self._verdict or ("Runtime.ExitError", exit_text(self._process.returncode))
                 outcome = self._finish_badly(current, kind, text)
         self._listener.close()
         self._inbox.put(None)
@@ -363,7 +370,7 @@ def _type_of(request: Request) -> str:
     return str(json.loads(request.body).get("errorType", "Unknown"))
 
 
-def _exit_text(code: int) -> str:
+def exit_text(code: int) -> str:
     if code == 0:
         return "Error: Runtime exited without providing a reason"
     if code < 0:
