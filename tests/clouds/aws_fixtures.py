@@ -139,11 +139,16 @@ def _make_environment(folder: Path) -> tuple[Path, Path]:
     venv.EnvBuilder(symlinks=True, with_pip=False).create(home)
     runtime = folder / "runtime"
     runtime.mkdir()
-    packages = Path(sysconfig.get_path("platlib"))
-    for entry in os.listdir(packages):
-        if entry.partition(".")[0] in (*_OF_AWS, "runtime_client"):
-            (runtime / entry).symlink_to(packages / entry)
+    for each in of_lambda():
+        (runtime / each.name).symlink_to(each)
     return home / "bin" / "python", runtime
+
+
+def of_lambda() -> list[Path]:
+    """The packages and modules of Lambda's environment, as they are installed here."""
+    packages = Path(sysconfig.get_path("platlib"))
+    names = (*_OF_AWS, "runtime_client")
+    return [packages / entry for entry in os.listdir(packages) if entry.partition(".")[0] in names]
 
 
 @pytest.fixture(scope="module")

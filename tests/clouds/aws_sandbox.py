@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aws_http import Reply, Request, json_reply, serve_connection
+from aws_processes import descendants, memory_mb
 
 RESPONSE_BYTES = 6_291_556
 _INIT_S = 10.0
@@ -381,25 +382,3 @@ def exit_text(code: int) -> str:
 
 def _ms_since(began: float) -> float:
     return (time.monotonic() - began) * 1000
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that this one has started, and theirs."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
-
-
-_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-
-
-def memory_mb(pid: int) -> int:
-    """What the process and those below it hold in memory."""
-    pages = 0
-    for each in [pid, *descendants(pid)]:
-        with contextlib.suppress(OSError, IndexError):
-            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
-    return int(pages * _PAGE_MB)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 
 from lithops.worker.capture import MAX_LOG_BYTES, writer
 
 _READ_BYTES = 1 << 16
+_PATIENCE_S = 10.0
+"""If the log takes nothing for so long, what is still in the pipe is left to the next call."""
 
 
 class TeeCapture:
@@ -43,7 +46,7 @@ class TeeCapture:
                 stream.flush()
         self._marked.clear()
         os.write(2, self._mark)
-        self._marked.wait()
+        self._marked.wait(_PATIENCE_S)
         text, self._kept = self._kept.decode("utf-8", "replace"), bytearray()
         dropped, self._dropped = self._dropped, 0
         return f"[the first {dropped} bytes of this output were dropped]\n{text}" if dropped else text
@@ -64,7 +67,8 @@ class TeeCapture:
 
     def _keep(self, written: bytes) -> None:
         if written:
-            os.write(self._log_fd, written)
+            with suppress(OSError):  # nobody keeps the log any more: no reason for the call to fail
+                os.write(self._log_fd, written)
             self._kept += written
             excess = len(self._kept) - MAX_LOG_BYTES
             if excess > 0:
