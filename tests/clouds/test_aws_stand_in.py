@@ -386,7 +386,7 @@ def test_re_runs_can_be_turned_off(
     function.leave("tick", file=str(file))
     eventually(file.exists)
     before = aws.counts["reruns"]
-    assert function.run("count")[0] == 2
+    eventually(lambda: function.run("count")[0] >= 2, "its sandbox is not used again")
     assert (aws.counts["reruns"], file.read_text()) == (before, "x")
 
 
