@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lithops import constants
@@ -39,16 +38,9 @@ class Core:
     ledger: Ledger
     cleaner: Cleaner
     keep_data: bool
-    owner_pid: int = field(default_factory=os.getpid)
-    shutting_down: threading.Lock = field(default_factory=threading.Lock)
 
     def shut_down(self) -> None:
-        """Cancel what is running, stop what was started, and remove the executor's data from the storage, once.
-
-        In a child that this process has forked, nothing: all of it is the parent's.
-        """
-        if os.getpid() != self.owner_pid or not self.shutting_down.acquire(blocking=False):
-            return
+        """Cancel what is running, stop what was started, and remove the executor's data from the storage."""
         self.monitor.close()
         self.compute.close()
         if self.preparer.has_prepared and not self.keep_data:

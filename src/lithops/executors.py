@@ -100,8 +100,7 @@ class FunctionExecutor:
         self._preparer = core.preparer
         self._cleaner = core.cleaner
         self._ledger = core.ledger
-        self._shut_down = core.shut_down
-        look_after(self, core.shut_down)
+        self._shut_down = look_after(self, core.shut_down)
         logger.info("executor %s: %s compute, %s storage", self.executor_id, compute.name, storage.name)
 
     def __enter__(self) -> FunctionExecutor:

@@ -7,11 +7,13 @@ shut the executor down there and then may wait for that lock for ever. So it onl
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import queue
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 ShutDown = Callable[[], None]
@@ -19,34 +21,42 @@ ShutDown = Callable[[], None]
 # The one queue of the standard library that can be put to from a finalizer.
 _dropped: queue.SimpleQueue[int] = queue.SimpleQueue()
 _living: dict[int, ShutDown] = {}
+_numbers = itertools.count()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 
 
-def look_after(owner: Any, shut_down: ShutDown) -> None:
-    """Call `shut_down`, which must not refer to `owner`, when nobody holds that any more, or when the program ends."""
+def look_after(owner: Any, shut_down: ShutDown) -> ShutDown:
+    """Call `shut_down`, which must not refer to `owner`, when nobody holds that any more, or when the program ends.
+
+    Gives what does it now. It is done once, and in no child that this process forks.
+    """
     global _thread
-    number = id(shut_down)
+    number = next(_numbers)
     with _lock:
         _living[number] = shut_down
         if _thread is None:
             _thread = threading.Thread(target=_serve, daemon=True, name="lithops-janitor")
             _thread.start()
     weakref.finalize(owner, _dropped.put, number).atexit = False
+    return partial(_end, number)
+
+
+def _end(number: int) -> None:
+    shut_down = _living.pop(number, None)
+    if shut_down is not None:
+        shut_down()
 
 
 def _serve() -> None:
     while True:
-        shut_down = _living.pop(_dropped.get(), None)
-        if shut_down is not None:
-            shut_down()
+        _end(_dropped.get())
 
 
 @atexit.register
-def _shut_down_all() -> None:
-    while _living:
-        _, shut_down = _living.popitem()
-        shut_down()
+def _end_all() -> None:
+    for number in reversed(list(_living)):
+        _end(number)
 
 
 def _forget() -> None:

@@ -7,6 +7,7 @@ import binascii
 import re
 import threading
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -137,7 +138,8 @@ class QueueListener:
         except ResourceNotFoundError:
             self._poison.create_queue()
             self._poison.send_message(message.content)
-        self._queue.delete_message(message)
+        with suppress(ResourceNotFoundError):  # whoever saw it put aside may have removed the queue
+            self._queue.delete_message(message)
         moving = f"Moving message to queue '{self._poison.queue_name}'."
         text = f"Message has reached MaxDequeueCount of {self._most}. {moving}"
         self._app.record("traces", "", message=text, severityLevel=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import islice
 
 _THROTTLE_FIRST_S = 0.05
 _THROTTLE_LONGEST_S = 5.0
@@ -40,11 +41,11 @@ class Throttle:
 
     def next_due(self, now: float) -> float | None:
         """When one may be made, if nothing is heard before; None: now."""
-        if now < self.until:
-            return self.until
-        if self._in_window(now) < self._window:
-            return None
-        return next(iter(self._open.values())) + _REFUSED_WITHIN_S
+        too_many = self._in_window(now) - self._window
+        if too_many < 0:
+            return self.until if now < self.until else None
+        sent_at = next(islice(self._open.values(), too_many, None))
+        return max(self.until, sent_at + _REFUSED_WITHIN_S)
 
     def sent(self, task_id: int, now: float) -> None:
         self._open[task_id] = now

@@ -23,8 +23,9 @@ class StorageSuite:
     large_bytes: ClassVar[int] = 8_000_000
     huge_bytes: ClassVar[int] = 100_000_000
     """More than goes in one request: it is stored and read in parts."""
-    file_memory_bytes: ClassVar[int] = 80_000_000
-    """By how much a process may grow while it stores and reads a file of `huge_bytes`."""
+    file_memory_bytes: ClassVar[int] = 95_000_000
+    """By how much a process may grow while it stores and reads a file of `huge_bytes`: by the SDK, and by the parts
+    that are under way at once, which on a busy machine are all that there may be."""
     listed_keys: ClassVar[int] = 1_100
     """More than one page of a listing."""
     deleted_keys: ClassVar[int] = 2_500
