@@ -129,19 +129,17 @@ def _row(title: str, rounds: list[tuple[float, float]]) -> str:
 
 
 def _requests(program: AwsProgram) -> Iterator[str]:
-    yield f"| requests to the storage of {COUNTED} calls, client and functions together | PUT | GET | LIST |"
+    yield f"| requests of the client to the storage, {COUNTED} calls | PUT | GET | LIST |"
     yield "|---|---:|---:|---:|"
     for mode in ("direct", "event"):
         with FaultyProxy(program.storage.endpoint).running() as proxy:
             os.environ["AWS_ENDPOINT_URL_S3"] = proxy.endpoint
-            _lead_functions_to(program, proxy.endpoint)
             with _warm(program, mode) as executor:
                 proxy.counts.clear()
                 _map(executor, COUNTED)
                 counts = proxy.counts.copy()
         yield f"| `invocation: {mode}` | {counts['PUT']} | {counts['GET']} | {counts['LIST']} |"
     os.environ["AWS_ENDPOINT_URL_S3"] = program.storage.endpoint
-    _lead_functions_to(program, program.storage.endpoint)
 
 
 def _latencies(program: AwsProgram) -> Iterator[str]:
