@@ -23,9 +23,12 @@ Configure = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def google_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Google]:
+def google_cloud(tmp_path_factory: pytest.TempPathFactory, fake_gcs: FakeGcs) -> Iterator[Google]:
     """A cloud of the module's own."""
-    with running_google(tmp_path_factory.mktemp("google")) as cloud, pytest.MonkeyPatch.context() as patch:
+    with (
+        running_google(tmp_path_factory.mktemp("google"), fake_gcs.endpoint) as cloud,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in cloud.environment.items():
             patch.setenv(name, value)
         # google-auth asks Google itself, in a thread, where each account may be used.

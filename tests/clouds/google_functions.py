@@ -19,6 +19,7 @@ from google_instances import Container, NotStarted
 from google_logs import Logs
 from google_pubsub import PubSub
 from google_run import CloudRun, Service
+from google_sources import BUCKET, Sources
 from google_web import Answer, Refused, Request, as_json
 
 _ANY = "type.googleapis.com/google.cloud.functions.v2."
@@ -49,10 +50,11 @@ class CloudFunctions:
     """All functions of the project."""
 
     def __init__(
-        self, folder: Path, logs: Logs, identities: Identities, run: CloudRun, pubsub: PubSub, *, looks: int
-    ) -> None:
+        self, folder: Path, logs: Logs, identities: Identities, run: CloudRun, pubsub: PubSub,
+        sources: Sources, *, looks: int,
+    ) -> None:  # fmt: skip
         self.functions: dict[str, dict[str, Any]] = {}
-        self.uploads: dict[str, bytes] = {}
+        self.uploads = sources
         self.environment: dict[str, str] = {}
         """Variables of every container, that stand for what only the cloud's own network has."""
         self.requests: list[str] = []
@@ -102,7 +104,7 @@ class CloudFunctions:
         if verb == "generateUploadUrl":
             self._identities.demand(email, "cloudfunctions.functions.sourceCodeSet", resource)
             token = os.urandom(12).hex()
-            source = {"bucket": f"gcf-v2-uploads-{PROJECT}", "object": f"{token}.zip"}
+            source = {"bucket": BUCKET, "object": f"{token}.zip"}
             return as_json({"uploadUrl": f"{base}/upload/{token}.zip", "storageSource": source})
         act = {
             ("GET", True): self._get,

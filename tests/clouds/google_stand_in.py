@@ -19,6 +19,7 @@ from google_identity import PROJECT, Identities
 from google_logs import Logs
 from google_pubsub import PubSub
 from google_run import CloudRun, Service, Storm
+from google_sources import Sources
 from google_web import Answer, Request, serving
 
 _APIS = ("CLOUDFUNCTIONS", "RUN", "PUBSUB", "LOGGING")
@@ -81,13 +82,19 @@ class Google:
 
 @contextmanager
 def running_google(
-    folder: Path, *, queue_s: float = 1.0, looks: int = 2, backoff_s: float = 0.2, log_delay_s: float = 0.2
+    folder: Path,
+    storage_endpoint: str,
+    *,
+    queue_s: float = 1.0,
+    looks: int = 2,
+    backoff_s: float = 0.2,
+    log_delay_s: float = 0.2,
 ) -> Iterator[Google]:
-    """The stand-in while it runs. Its waiting is shorter than the cloud's: seconds for minutes."""
+    """The stand-in while it runs, with uploads on the storage server. It waits seconds where the cloud takes minutes."""
     identities, logs = Identities(), Logs(delay_s=log_delay_s)
     run = CloudRun(logs, identities, queue_s=queue_s)
     pubsub = PubSub(identities, run, backoff_s=backoff_s)
-    functions = CloudFunctions(folder, logs, identities, run, pubsub, looks=looks)
+    functions = CloudFunctions(folder, logs, identities, run, pubsub, Sources(storage_endpoint), looks=looks)
     bodies: list[bytes] = []
 
     def answer(request: Request) -> Answer:

@@ -190,9 +190,10 @@ def test_the_rights_that_are_named_suffice_and_each_is_needed(google_cloud: Goog
 
 def test_the_package_is_small_and_the_same_each_time(google_cloud: Google, key: Path) -> None:
     made = backend(key)
-    made.deploy("", 0, 0)
+    info = made.deploy("", 0, 0)
     made.close()
-    *_, source = google_cloud.functions.uploads.values()
+    (function,) = [each for each in google_cloud.functions.functions.values() if info.name in each["name"]]
+    source = google_cloud.functions.uploads[function["buildConfig"]["source"]["storageSource"]["object"]]
     assert len(source) < 200_000
     with zipfile.ZipFile(io.BytesIO(source)) as archive:
         names = archive.namelist()
