@@ -90,7 +90,7 @@ def running_google(
     backoff_s: float = 0.2,
     log_delay_s: float = 0.2,
 ) -> Iterator[Google]:
-    """The stand-in while it runs, with uploads on the storage server. It waits seconds where the cloud takes minutes."""
+    """The stand-in while it runs, with uploads on the storage server. It waits seconds where a cloud waits minutes."""
     identities, logs = Identities(), Logs(delay_s=log_delay_s)
     run = CloudRun(logs, identities, queue_s=queue_s)
     pubsub = PubSub(identities, run, backoff_s=backoff_s)
