@@ -133,7 +133,12 @@ def test_it_closes_its_own_descriptors(fexec: FunctionExecutor, first: int, last
     def close() -> None:
         os.closerange(first, last)
 
-    assert loss(fexec, close).startswith("the worker ended by itself with exit code ")
+    # A busy machine may take longer to end it than anybody waits.
+    ends = (
+        "the worker ended by itself with exit code ",
+        "the worker closed its pipe but does not end; it was killed",
+    )
+    assert loss(fexec, close).startswith(ends)
 
 
 def test_a_child_that_outlives_the_call(fexec: FunctionExecutor, eventually: Eventually) -> None:
