@@ -28,24 +28,36 @@ class Capture(Protocol):
         ...
 
 
+class OutputStreams:
+    """Standard output and error as a call finds them, whatever the call before did to them."""
+
+    def __init__(self) -> None:
+        self._streams = (writer(1), writer(2))
+
+    def put_in_place(self) -> None:
+        if self._streams[0].closed or self._streams[1].closed:
+            self._streams = (writer(1), writer(2))
+        sys.stdout, sys.stderr = self._streams
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            if not stream.closed:
+                stream.flush()
+
+
 class OutputCapture:
     """Catches standard output and error of this process in the file open at `fd` (read, write, append)."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._streams = (writer(1), writer(2))
+        self._streams = OutputStreams()
 
     def begin(self) -> None:
-        """Put the streams back in place, whatever the call before did to them."""
-        if self._streams[0].closed or self._streams[1].closed:
-            self._streams = (writer(1), writer(2))
-        sys.stdout, sys.stderr = self._streams
+        self._streams.put_in_place()
 
     def take(self) -> str:
         """What was written since the last time."""
-        for stream in self._streams:
-            if not stream.closed:
-                stream.flush()
+        self._streams.flush()
         size = os.lseek(self._fd, 0, os.SEEK_END)
         if not size:
             return ""

@@ -7,11 +7,10 @@ is killed in the midst of the call.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from contextlib import suppress
 
-from lithops.worker.capture import MAX_LOG_BYTES, writer
+from lithops.worker.capture import MAX_LOG_BYTES, OutputStreams
 
 _READ_BYTES = 1 << 16
 _PATIENCE_S = 10.0
@@ -31,19 +30,15 @@ class TeeCapture:
         os.dup2(write_fd, 1)
         os.dup2(write_fd, 2)
         os.close(write_fd)
-        self._streams = (writer(1), writer(2))
+        self._streams = OutputStreams()
         threading.Thread(target=self._pass_on, daemon=True, name="lithops-output").start()
 
     def begin(self) -> None:
         self.take()
-        if self._streams[0].closed or self._streams[1].closed:
-            self._streams = (writer(1), writer(2))
-        sys.stdout, sys.stderr = self._streams
+        self._streams.put_in_place()
 
     def take(self) -> str:
-        for stream in self._streams:
-            if not stream.closed:
-                stream.flush()
+        self._streams.flush()
         self._marked.clear()
         os.write(2, self._mark)
         self._marked.wait(_PATIENCE_S)
