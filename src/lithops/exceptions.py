@@ -19,6 +19,7 @@
     ├── ComputeError                          a compute backend said no
     │   ├── Throttled                         too many at once: try again later
     │   └── ResponseLost                      sent, perhaps: the connection broke before the answer
+    ├── SharedStateError (ConnectionError)    the server of the objects that processes share has failed
     └── CallError                             one call did not return
         ├── RemoteError                       it raised something that could not be pickled
         ├── WorkerLost                        its worker vanished
@@ -125,6 +126,10 @@ class Throttled(ComputeError):
 
 class ResponseLost(ComputeError):
     """An activation may have been started, but its connection broke before it answered: it is sent once more."""
+
+
+class SharedStateError(LithopsError, ConnectionError):
+    """The server of the objects that processes share cannot be reached, or has refused a command."""
 
 
 class CallError(LithopsError):

@@ -217,7 +217,7 @@ class FunctionExecutor:
 
         The iterable may be endless. `options` are those of `map`.
         """
-        for futures in windows(lambda part: self._detached(func, part, options), iterable, window):
+        for futures in windows(lambda part: self.map_apart(func, part, options), iterable, window):
             for future in futures:
                 yield future.result()
 
@@ -225,7 +225,7 @@ class FunctionExecutor:
         self, func: Callable[..., Any], iterable: Iterable[Any], window: int = 1000, **options: Any
     ) -> Iterator[Any]:
         """As `imap`, but each result as soon as it and all of earlier windows are there."""
-        for futures in windows(lambda part: self._detached(func, part, options), iterable, window):
+        for futures in windows(lambda part: self.map_apart(func, part, options), iterable, window):
             for future in waiting.as_completed(futures):
                 yield future.result()
 
@@ -358,9 +358,13 @@ class FunctionExecutor:
     def _unread(self) -> list[ResponseFuture]:
         return [future for future in self.futures if not future.was_read]
 
-    def _detached(self, func: Callable[..., Any], part: list[Any], options: dict[str, Any]) -> FuturesList:
-        """A map that an iterator reads: its futures are not among those that `get_result` waits for."""
-        futures = self.map(func, part, **options)
+    def map_apart(
+        self, func: Callable[..., Any], elements: list[Any], options: dict[str, Any]
+    ) -> FuturesList:
+        """A map whose futures are not among those that `get_result` waits for: somebody else reads them."""
+        futures = self.map(func, elements, **options)
+        if not futures:
+            return futures
         with self._detaching:
             # Near the end, but perhaps not last: other threads make calls as well.
             start = next(at for at in reversed(range(len(self.futures))) if self.futures[at] is futures[0])

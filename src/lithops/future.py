@@ -25,6 +25,16 @@ logger = logging.getLogger(__name__)
 _UNREAD: Any = object()
 
 
+class WhenStarted:
+    """A callback that does not wait for the call's end."""
+
+    def __init__(self, callback: Callable[[ResponseFuture], None]) -> None:
+        self._callback = callback
+
+    def __call__(self, future: ResponseFuture) -> None:
+        self._callback(future)
+
+
 class ResponseFuture:
     """One call's result to be.
 
@@ -35,6 +45,7 @@ class ResponseFuture:
 
     __slots__ = (
         "__weakref__",
+        "_activation_id",
         "_phase",
         "_read",
         "_sent_at",
@@ -50,6 +61,7 @@ class ResponseFuture:
         self.job = job
         self.index = index
         self._phase: Phase | None = None
+        self._activation_id = ""
         self._status: CallStatus | None = None
         self._value: Any = _UNREAD
         self._watchers: list[Callable[[ResponseFuture], None]] | None = None
@@ -91,8 +103,8 @@ class ResponseFuture:
 
     @property
     def activation_id(self) -> str:
-        """What the backend calls the activation that ran the call; empty until it has returned."""
-        return self._status.activation_id if self._status else ""
+        """What the backend calls the activation that runs the call; empty until that is known."""
+        return self._status.activation_id if self._status else self._activation_id
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ResponseFuture):
@@ -191,9 +203,15 @@ class ResponseFuture:
         """The call has been handed to the backend, at this time of the Unix epoch."""
         self._sent_at = now
 
-    def mark_started(self) -> None:
+    def mark_started(self, activation_id: str = "") -> None:
         """The function is known to run."""
-        self._phase = Phase.STARTED
+        with self.job.lock:
+            self._phase = Phase.STARTED
+            self._activation_id = activation_id
+            watchers = [each for each in self._watchers or () if isinstance(each, WhenStarted)]
+        for watcher in watchers:
+            self.remove_done_callback(watcher)
+            self._tell(watcher)
 
     def settle(self, status: CallStatus, now: float) -> None:
         """The call has ended: wake whoever waits. A second time is ignored."""
@@ -228,6 +246,17 @@ class ResponseFuture:
                 self._watchers.append(callback)
                 return
         self._tell(callback)
+
+    def add_start_callback(self, callback: Callable[[ResponseFuture], None]) -> None:
+        """Call `callback(future)` when the call is known to run, or has ended; at once if it is. Calls that end within
+        a moment are never known to run."""
+        watcher = WhenStarted(callback)
+        with self.job.lock:
+            waits = self._status is None and self._phase is not Phase.STARTED
+            if waits:
+                self._watchers = [*(self._watchers or ()), watcher]
+        if not waits:
+            self._tell(watcher)
 
     def remove_done_callback(self, callback: Callable[[ResponseFuture], None]) -> None:
         """Undo `add_done_callback`, if it has not been called yet."""

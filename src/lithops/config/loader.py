@@ -27,6 +27,7 @@ from lithops.config.check import build, check_section, check_values, field_names
 from lithops.config.model import LOG_LEVELS, LithopsSection, RabbitmqSection, Settings
 from lithops.exceptions import ConfigError
 from lithops.storage import registry as storage_registry
+from lithops.storage.backends.redis.config import RedisConfig
 from lithops.storage.base import StorageBackend
 
 DEFAULT_FILES = (".lithops_config", "~/.lithops/config", "/etc/lithops/config")
@@ -90,11 +91,13 @@ def resolve(
     rabbitmq = check_section(
         RabbitmqSection, source.section("rabbitmq"), section="rabbitmq", origin=source.origin
     )
+    redis = _read_section(RedisConfig, source, "redis", changes.get("redis", _NONE))
     raw.update(lithops=dataclasses.asdict(lithops), rabbitmq=dataclasses.asdict(rabbitmq))
+    raw["redis"] = {**raw.get("redis", {}), **dataclasses.asdict(redis)}
     raw[compute_name].update(dataclasses.asdict(compute))
     raw[storage_name].update(dataclasses.asdict(storage_config))
     return Settings(
-        lithops, compute_name, compute, storage_name, storage_config, rabbitmq, source.origin, raw
+        lithops, compute_name, compute, storage_name, storage_config, rabbitmq, source.origin, raw, redis
     )
 
 

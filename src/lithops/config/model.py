@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from lithops.config.check import masked
 from lithops.settings import Between, OneOf, Secret
+from lithops.storage.backends.redis.config import RedisConfig
 
 MODES = ("localhost", "serverless", "standalone")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -77,6 +78,8 @@ class Settings:
     """Which file, variable or argument it came from."""
     raw: dict[str, Any]
     """The complete configuration as a dict of sections, secrets as they are; `resolve` takes it again."""
+    redis: RedisConfig = field(default_factory=RedisConfig)
+    """The server of the objects that processes share; without a host, a program on this machine starts its own."""
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """The sections that are used, complete, their secrets masked."""
@@ -84,6 +87,7 @@ class Settings:
         storage = masked(self.storage)
         sections[self.storage_name] = {**sections.get(self.storage_name, {}), **storage}
         sections["rabbitmq"] = masked(self.rabbitmq)
+        sections["redis"] = masked(self.redis)
         return sections
 
     def __repr__(self) -> str:

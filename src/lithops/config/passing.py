@@ -7,6 +7,7 @@ import json
 from lithops.compute.base import Surroundings
 from lithops.config.logs import setup_lithops_logger
 from lithops.config.model import Settings
+from lithops.shared.server import PASSWORD_VARIABLE
 from lithops.storage.credentials import VARIABLE, secret_options
 
 
@@ -26,6 +27,8 @@ def runtime_environment(settings: Settings) -> dict[str, str]:
     """What is set on the runtime itself, since it may be secret, and never travels with a task."""
     url = settings.rabbitmq.amqp_url
     environment = {"LITHOPS_RABBITMQ_URL": url} if url else {}
+    if settings.redis.password:
+        environment[PASSWORD_VARIABLE] = settings.redis.password
     secrets = secret_options(settings.storage)
     if secrets and not _is_reached_by_role(settings):
         environment[VARIABLE] = json.dumps({settings.storage_name: secrets})
@@ -40,7 +43,7 @@ def _is_reached_by_role(settings: Settings) -> bool:
 
 def nested_environment(settings: Settings) -> dict[str, str]:
     """Lets executors that functions make find this configuration, secrets left out."""
-    sections = {"lithops", settings.compute_name, settings.storage_name}
+    sections = {"lithops", "redis", settings.compute_name, settings.storage_name}
     shown = settings.shown()
     public = {
         name: {

@@ -362,7 +362,7 @@ class JobMonitor:
     def _account(self, outcome: Outcome) -> None:
         """Tell the invoker which slots are free, and which calls are pending again."""
         for status in outcome.started:
-            self._unsettled[status.job_key][status.index].mark_started()
+            self._unsettled[status.job_key][status.index].mark_started(status.activation_id)
         for status in outcome.settled:
             self._invoker.settled(status.job_key, status.index, status.task_id, busy_s(status))
         for task_id in outcome.finished_tasks:

@@ -20,7 +20,7 @@ from lithops.prepare.imports import imported_modules
 from lithops.wire import pickles
 from lithops.wire.arguments import Arguments
 from lithops.wire.pickles import Buffer
-from lithops.worker.definitions import define, memoize
+from lithops.worker.definitions import define, fill, memoize, namespace
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _PLAIN_ITEMS = 50
@@ -31,12 +31,13 @@ def serialize_function(function: Callable[..., Any], *, modules_seen: set[str] |
     """The pickle of `function`.
 
     What `__main__` or another module without a file defines goes by value, the rest by reference. The names
-    of the modules that the function refers to or imports are added to `modules_seen`. Raises
-    `NotSerializable` with the way to what cannot be pickled.
+    of the modules that the function refers to or imports are added to `modules_seen`. Functions with the same
+    attribute `namespace`, a text, share their globals on each worker. Raises `NotSerializable` with the way to what
+    cannot be pickled.
     """
     seen = set() if modules_seen is None else modules_seen
     try:
-        return _dumps(function, modules_seen=seen)
+        return _dumps(function, modules_seen=seen, namespace_name=getattr(function, "namespace", None))
     except MemoryError:
         raise
     except Exception as error:
@@ -133,11 +134,14 @@ def _dumps(
     *,
     modules_seen: set[str],
     definitions: _Definitions | None = None,
+    namespace_name: str | None = None,
     protocol: int = 5,
     buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
 ) -> bytes:
     with io.BytesIO() as file, _ByValue() as by_value:
-        _Pickler(file, protocol, buffer_callback, modules_seen, by_value, definitions).dump(value)
+        pickler = _Pickler(file, protocol, buffer_callback, modules_seen, by_value, definitions)
+        pickler.namespace_name = namespace_name
+        pickler.dump(value)
         return file.getvalue()
 
 
@@ -157,6 +161,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no 
         self._modules_seen = modules_seen
         self._by_value = by_value
         self._definitions = definitions
+        self.namespace_name: str | None = None
+        """Where functions that go by value find their globals; None: each pickle has globals of its own."""
 
     def reducer_override(self, value: Any) -> Any:
         is_module = isinstance(value, types.ModuleType)
@@ -172,6 +178,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no 
         if reduced is not NotImplemented and isinstance(value, types.FunctionType):
             package = value.__globals__.get("__package__")
             self._modules_seen |= imported_modules(value.__code__, package)
+            if isinstance(self.namespace_name, str):
+                return _in_namespace(reduced, f"{self.namespace_name}:{value.__module__}")
         return reduced
 
     def _reduce_class(self, value: type) -> Any:
@@ -181,6 +189,27 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no 
             # Without definitions of its own: classes may refer to each other in circles.
             self._definitions[id(value)] = value, _dumps(value, modules_seen=self._modules_seen)
         return define, (self._definitions[id(value)][1],)
+
+
+class _Globals(dict[str, Any]):
+    """A function's globals, which are looked up on the worker."""
+
+    def __init__(self, name: str, special: dict[str, Any]) -> None:
+        super().__init__(special)
+        self._name = name
+
+    def __reduce__(self) -> Any:
+        return functools.partial(
+            namespace, self._name, **{k: v for k, v in self.items() if isinstance(v, str)}
+        ), ()
+
+
+def _in_namespace(reduced: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """How cloudpickle makes a function, but with globals that it shares with others."""
+    make, (code, special, *rest), state, items, pairs, set_state = reduced
+    return (
+        make, (code, _Globals(name, special), *rest), state, items, pairs, functools.partial(fill, set_state)
+    )  # fmt: skip
 
 
 class _ByValue:

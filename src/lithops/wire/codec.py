@@ -232,14 +232,17 @@ def _failure_out(failure: Failure | None, attach: Attach) -> list[Any] | None:
     if failure is None:
         return None
     exception = _blob_out(failure.exception, attach)
-    return [failure.kind.value, failure.type_name, failure.message, failure.traceback, exception]
+    return [
+        failure.kind.value, failure.type_name, failure.message, failure.traceback, exception, failure.exit_code
+    ]  # fmt: skip
 
 
 def _failure_in(message: list[Any] | None, take: Take) -> Failure | None:
     if message is None:
         return None
-    kind, type_name, text, traceback, exception = message
-    return Failure(FailureKind(kind), type_name, text, traceback, _optional_blob_in(exception, take))
+    kind, type_name, text, traceback, exception, exit_code = message
+    blob = _optional_blob_in(exception, take)
+    return Failure(FailureKind(kind), type_name, text, traceback, blob, exit_code)
 
 
 def _blob_out(blob: Blob | None, attach: Attach) -> Any:

@@ -155,6 +155,8 @@ class Failure:
     traceback: str = ""
     exception: Blob | None = None
     """The pickled exception, where it could be pickled and read back."""
+    exit_code: int | None = None
+    """How the process ended in which the call ran, where it ended: negative for a signal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,20 @@ def define(pickled: bytes) -> Any:
     return pickle.loads(pickled)
 
 
+@functools.lru_cache(maxsize=64)
+def namespace(name: str, **special: Any) -> dict[str, Any]:  # noqa: ARG001 - it is the key
+    """The globals of functions that go by value to processes of one pool: what one sets, the others see."""
+    return special
+
+
+def fill(set_state: Callable[[Any, Any], None], function: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    """Give `function` its state. Globals that its namespace has already stay as they are."""
+    attributes, slots = state
+    known = function.__globals__
+    missing = {name: value for name, value in slots["__globals__"].items() if name not in known}
+    set_state(function, (attributes, {**slots, "__globals__": missing}))
+
+
 def memoize(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
     """`function` with an empty `functools.lru_cache` around it."""
     return functools.lru_cache(maxsize=maxsize, typed=typed)(function)

@@ -25,7 +25,7 @@ def failure_of_exit(code: int | None, *, killed_for_memory: bool, last_words: st
     else:
         kind = FailureKind.LOST
         message = f"the worker ended by itself with exit code {code}: something in the call ended the process"
-    return Failure(kind, kind.value, message + quoted(last_words))
+    return Failure(kind, kind.value, message + quoted(last_words), exit_code=code)
 
 
 def count_memory_kills() -> int:

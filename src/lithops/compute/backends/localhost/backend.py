@@ -12,6 +12,7 @@ of a process costs exactly the call that was running. The other calls of its tas
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import sys
@@ -68,6 +69,7 @@ class LocalhostCompute:
             startup_s=_STARTUP_S,
             adaptive_batches=True,
         )
+        self._calls_per_worker = config.calls_per_worker or math.inf
         self._idle: list[WorkerProcess] = []
         self._busy: dict[WorkerProcess, Assignment] = {}
         self._ending: list[WorkerProcess] = []
@@ -236,6 +238,7 @@ class LocalhostCompute:
     def _take(self, statuses: list[CallStatus], process: WorkerProcess) -> None:
         if statuses:
             process.fruitful = True
+            process.calls += len(statuses)
             self._ready_statuses.extend(statuses)
             self._busy[process].reported(len(statuses), time.monotonic())
             self._free_if_done(process)
@@ -243,7 +246,11 @@ class LocalhostCompute:
     def _free_if_done(self, process: WorkerProcess) -> None:
         if self._busy[process].running is None:
             del self._busy[process]
-            self._idle.append(process)
+            if process.calls < self._calls_per_worker:
+                self._idle.append(process)
+            else:
+                process.say_goodbye()
+                self._retire(process)
 
     # ------------------------------------------------------------ calls that do not return
 

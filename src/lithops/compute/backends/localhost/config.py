@@ -23,6 +23,9 @@ class LocalhostConfig:
     max_workers: Annotated[int, Between(1)] | None = None
     """Never more worker processes than this; none: no such bound."""
 
+    calls_per_worker: Annotated[int, Between(1)] | None = None
+    """After so many calls a worker process is replaced by a new one; none: it is kept."""
+
     @property
     def processes(self) -> int:
         """How many worker processes there are to be."""

@@ -41,6 +41,8 @@ class WorkerProcess:
         """Whether it has said hello."""
         self.fruitful = False
         """Whether it has reported on any call."""
+        self.calls = 0
+        """How many calls it has reported on."""
         self._known_jobs: dict[str, JobSpec] = {}
         self._reader = FrameReader()
         self._outbox: deque[memoryview] = deque()

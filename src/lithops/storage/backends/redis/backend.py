@@ -68,10 +68,11 @@ class RedisStorage:
 
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
-        self._server = f"{config.host}:{config.port}"
+        host = config.host or "localhost"
+        self._server = f"{host}:{config.port}"
         # redis-py has types for its synchronous and its asynchronous clients at once, which say nothing.
         self._redis: Any = Redis(
-            host=config.host,
+            host=host,
             port=config.port,
             username=config.username,
             password=config.password,

@@ -12,7 +12,8 @@ from lithops.settings import Between, Secret
 class RedisConfig:
     """Where the server is, and who asks."""
 
-    host: str = "localhost"
+    host: str | None = None
+    """None: a server on this machine; but for objects that processes share, one that the program starts for itself."""
     port: Annotated[int, Between(1, 65535)] = 6379
     username: str | None = None
     """None: the server's default user."""

@@ -1,0 +1,109 @@
+"""Who runs: in a worker, the process of the user's that a call stands for takes the place of the worker's own."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import process as standard
+from multiprocessing import util
+from typing import Any
+
+_standard: Any = standard
+_NEVER_S = 86_400.0
+
+
+class ParentProcess(standard.BaseProcess):
+    """The process that started this one, as this one sees it."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self._identity = ()
+        self._name = name
+        self._pid = pid
+        self._parent_pid = None
+        self._popen = None
+        self._closed = False
+        self._config: dict[str, Any] = {}
+
+    def is_alive(self) -> bool:
+        """Always: a worker ends with the program that started it."""
+        return True
+
+    @property
+    def ident(self) -> int:
+        return self._pid
+
+    pid = ident
+
+    def join(self, timeout: float | None = None) -> None:
+        """Block until the parent ends, and this process with it, or until the time is up."""
+        until = time.monotonic() + (_NEVER_S if timeout is None else timeout)
+        while time.monotonic() < until:
+            time.sleep(max(0.0, until - time.monotonic()))
+
+    @classmethod
+    def here(cls) -> ParentProcess:
+        """This process, for its children."""
+        current = standard.current_process()
+        return cls(current.name, current.pid or 0)
+
+    def __reduce__(self) -> Any:
+        return ParentProcess, (self._name, self._pid)
+
+
+@contextmanager
+def running_as(process: Any, parent: ParentProcess) -> Iterator[None]:
+    """While entered, `current_process` and its relatives answer as in that process. Its children end with it."""
+    before = (
+        _standard._current_process, _standard._parent_process, _standard._children, _standard._process_counter,
+    )  # fmt: skip
+    threads = set(threading.enumerate())
+    _standard._current_process, _standard._parent_process = process, parent
+    _standard._children, _standard._process_counter = set(), itertools.count(1)
+    try:
+        yield
+    finally:
+        try:
+            _end_children()
+            _join_threads(threads)
+            util._flush_std_streams()  # type: ignore[attr-defined]
+        finally:
+            (
+                _standard._current_process, _standard._parent_process, _standard._children,
+                _standard._process_counter,
+            ) = before  # fmt: skip
+
+
+@contextmanager
+def member_of(process: Any, parent: ParentProcess) -> Iterator[None]:
+    """While entered, `current_process` and `parent_process` answer as in that worker of a pool."""
+    before = _standard._current_process, _standard._parent_process
+    _standard._current_process, _standard._parent_process = process, parent
+    try:
+        yield
+    finally:
+        _standard._current_process, _standard._parent_process = before
+
+
+def _end_children() -> None:
+    """As at the end of a process of the standard library: the daemonic ones are stopped, the others waited for."""
+    children = standard.active_children()
+    for child in children:
+        if child.daemon:
+            child.terminate()
+    for child in children:
+        child.join()
+
+
+def _join_threads(before: set[threading.Thread]) -> None:
+    for thread in threading.enumerate():
+        if thread not in before and not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+
+
+def is_interrupted() -> bool:
+    """Whether this program ends because of Ctrl-C."""
+    return getattr(sys, "last_type", None) is KeyboardInterrupt

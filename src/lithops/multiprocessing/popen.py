@@ -1,0 +1,193 @@
+"""What the standard library's `Process` asks for: a call of `run_process` behind the face of a process."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import signal
+import sys
+import threading
+from functools import lru_cache
+from multiprocessing import context, process, util
+from typing import Any
+
+from lithops.executors import FunctionExecutor
+from lithops.future import ResponseFuture
+from lithops.multiprocessing import program
+from lithops.multiprocessing.details import export
+from lithops.multiprocessing.identity import ParentProcess, is_interrupted
+from lithops.multiprocessing.output import printer, show
+from lithops.multiprocessing.process import run_process
+from lithops.shared.session import new_name
+from lithops.wire.failures import error_of
+
+_MOST_PROCESSES = 512
+"""At once, on this machine, where they take memory. A cloud has a bound of its own."""
+_SYNTHETIC_PIDS = itertools.count(1 << 22)
+"""Above the largest that Linux gives by default: what runs on a cloud has no pid here."""
+_LOST = 1
+_context: Any = context
+"""The exit code of a process that was lost, for whatever reason."""
+
+
+class Popen:
+    """One process, from its parent's side."""
+
+    method = "lithops"
+
+    def __init__(self, process_obj: process.BaseProcess) -> None:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        self._name = new_name()
+        self._signal = signal.SIGTERM
+        self._streaming = printer()
+        self._pid: int | None = None
+        self._code: int | None = None
+        self._process_name = process_obj.name
+        self._read_end, self._write_end = os.pipe()
+        self._closing = threading.Lock()
+        executor = _executor(os.getpid())
+        arguments = (
+            process_obj, ParentProcess.here(), self._name, self._streaming.key if self._streaming else None
+        )  # fmt: skip
+        # What is pickled now is told that it goes to a process.
+        _context.set_spawning_popen(self)
+        try:
+            self._future: ResponseFuture = executor.map_apart(
+                run_process, [arguments], program.call_options(executor)
+            )[0]
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            _context.set_spawning_popen(None)
+        self._future.add_done_callback(self._note_end)
+
+    # ------------------------------------------------------------ what the standard's Process asks for
+
+    @property
+    def pid(self) -> int:
+        """The worker's, once it is known: this waits for the process to run."""
+        if self._pid is None:
+            known = threading.Event()
+            self._future.add_start_callback(lambda _: known.set())
+            known.wait()
+            _, is_local, number = self._future.activation_id.partition("pid-")
+            self._pid = int(number) if is_local else next(_SYNTHETIC_PIDS)
+        return self._pid
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that can be read from once the process has ended."""
+        return self._read_end
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def poll(self) -> int | None:
+        """The exit code; None while the process runs."""
+        if self._code is None and self._future.done:
+            self._code = self._exit_code()
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code; None if the process has not ended in time."""
+        try:
+            self._future.result(throw_except=False, timeout=None if timeout is None else max(0.0, timeout))
+        except TimeoutError:
+            return self.poll()
+        except KeyboardInterrupt:
+            interrupt()
+            raise
+        return self.poll()
+
+    def terminate(self) -> None:
+        self._end_with(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end_with(signal.SIGKILL)
+
+    def close(self) -> None:
+        with self._closing:
+            for fd in {self._read_end, self._write_end} - {-1}:
+                os.close(fd)
+            self._read_end = self._write_end = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def duplicate_for_child(self, fd: int) -> int:
+        raise NotImplementedError(
+            f"descriptor {fd} is of this machine, and the process may run on another: pass a lithops Pipe or Queue, "
+            "or the name of a file or an object instead"
+        )
+
+    # ------------------------------------------------------------ how it ends
+
+    def _end_with(self, number: signal.Signals) -> None:
+        if not self._future.done:
+            self._signal = number
+            self._future.cancel()
+
+    def _note_end(self, future: ResponseFuture) -> None:
+        """In the monitor's thread: nothing here may wait for a call."""
+        if not future.success:
+            program.bury(self._name)
+        if not self._streaming:
+            show(future.logs, failed=self.poll() != 0)
+        with self._closing:
+            if self._write_end >= 0:
+                os.close(self._write_end)
+                self._write_end = -1
+        export([future], self._process_name)
+
+    def _exit_code(self) -> int:
+        future = self._future
+        if future.success:
+            return int(future.result())
+        if future.cancelled():
+            return -self._signal
+        status = future.settled_status()
+        assert status is not None
+        assert status.failure is not None
+        if status.failure.exit_code is None:
+            self._explain(str(error_of(status.failure, None)))
+            return _LOST
+        return status.failure.exit_code
+
+    def _explain(self, message: str) -> None:
+        sys.stderr.write(f"Process {self._process_name}: {message}\n")
+
+
+@lru_cache(maxsize=1)
+def _executor(pid: int) -> FunctionExecutor:
+    """For all processes that this one starts."""
+    if program.settings().compute_name == "localhost":
+        executor = program.new_executor(worker_processes=_MOST_PROCESSES)
+    else:
+        executor = program.new_executor()
+    # Later than the executor, so it runs before the executor is shut down.
+    atexit.register(_end_children, pid)
+    return executor
+
+
+def _end_children(pid: int) -> None:
+    """As the standard library at the end of a program: daemonic children are stopped, the others waited for."""
+    if pid != os.getpid():
+        return
+    if is_interrupted():
+        interrupt()
+    for child in process.active_children():
+        if child.daemon:
+            child.terminate()
+    for child in process.active_children():
+        child.join()
+
+
+def interrupt() -> None:
+    """Ctrl-C reaches all processes of a terminal, and so it does those elsewhere."""
+    for child in process.active_children():
+        popen: Any = child._popen  # type: ignore[attr-defined]
+        if isinstance(popen, Popen):
+            popen._end_with(signal.SIGINT)

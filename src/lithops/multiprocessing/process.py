@@ -1,0 +1,61 @@
+"""`Process`: the standard library's class, whose processes are calls. What it checks and promises is the standard's."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import nullcontext
+from multiprocessing import process as standard
+from multiprocessing.process import active_children, current_process, parent_process
+from typing import Any
+
+from lithops.multiprocessing.identity import ParentProcess, running_as
+from lithops.multiprocessing.output import streamed
+from lithops.shared import session as shared
+
+__all__ = ["Process", "active_children", "current_process", "parent_process", "run_process"]
+
+
+class Process(standard.BaseProcess):
+    """A call of a function that looks like a process. See `multiprocessing.Process`.
+
+    It runs on the configured backend: on this machine in a warm worker process, on a cloud in a function. What differs
+    from the standard library: the process inherits nothing but what it is given, `pid` is the worker's (on a cloud a
+    number that no system knows), and signals other than those of `terminate` and `kill` cannot be sent.
+    """
+
+    _start_method = "spawn"
+
+    @staticmethod
+    def _Popen(process_obj: standard.BaseProcess) -> Any:  # noqa: N802 - the standard's name
+        from lithops.multiprocessing.popen import Popen
+
+        return Popen(process_obj)
+
+
+def run_process(process: Process, parent: ParentProcess, name: str, stream: str | None) -> int:
+    """In a worker: be that process, until it ends. Gives its exit code."""
+    shared.appear_as(name)
+    try:
+        with streamed(stream) if stream else nullcontext():
+            return _exit_code(process, parent)
+    finally:
+        shared.leave()
+
+
+def _exit_code(process: Process, parent: ParentProcess) -> int:
+    try:
+        with running_as(process, parent):
+            process.run()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        sys.stderr.write(f"{end.code}\n")
+        return 1
+    except BaseException as error:  # noqa: BLE001 - its parent sees the code, and its user the text
+        sys.stderr.write(f"Process {process.name}:\n")
+        # The first frame is this module's.
+        trace = error.__traceback__
+        traceback.print_exception(type(error), error, trace and trace.tb_next)
+        return 1
+    return 0

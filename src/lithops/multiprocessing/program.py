@@ -1,0 +1,128 @@
+"""What the objects of one program have in common, in the process that started it: configuration, executors, server."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import copy
+import os
+import threading
+import uuid
+from typing import Any
+
+from lithops.config.loader import resolve
+from lithops.config.model import LithopsSection, Settings
+from lithops.exceptions import ConfigError, SharedStateError
+from lithops.executors import FunctionExecutor
+from lithops.multiprocessing import config
+from lithops.shared.embedded import EmbeddedServer
+from lithops.shared.server import VARIABLE, Server
+from lithops.shared.session import Session, add_session, remove_session
+
+_UNLIMITED_S = 10 * 365 * 86_400.0
+"""The standard library's processes have no time limit. Those of a cloud have the cloud's."""
+
+_lock = threading.RLock()
+_home: _Home | None = None
+
+
+class _Home:
+    """The server of this process's program, and the way to it."""
+
+    def __init__(self, session: Session, embedded: EmbeddedServer | None) -> None:
+        self.session = session
+        self._embedded = embedded
+        self.pid = os.getpid()
+
+    def close(self) -> None:
+        """Leave nothing behind. In a forked child, the server is its parent's."""
+        if self.pid != os.getpid():
+            return
+        remove_session(self.session)
+        # A server that has failed is of no use to anybody, and what is left in it expires.
+        with contextlib.suppress(SharedStateError):
+            self.session.close(remove=self._embedded is None)
+        if self._embedded is not None:
+            self._embedded.close()
+
+
+def settings() -> Settings:
+    """The configuration: the parameter LITHOPS_CONFIG, or else the file's."""
+    return resolve(config.get_parameter(config.LITHOPS_CONFIG))
+
+
+def session() -> Session:
+    """Where this program's shared objects live: the configured server, or one of its own, started once."""
+    global _home
+    with _lock:
+        if _home is None or _home.pid != os.getpid():
+            _home = _open()
+        return _home.session
+
+
+def close() -> None:
+    """End the server, as the end of the program does. The next shared object starts another."""
+    global _home
+    with _lock:
+        if _home is not None:
+            _home.close()
+            _home = None
+
+
+def new_executor(**options: Any) -> FunctionExecutor:
+    """An executor as the standard library's pools and processes are: silent, and without a limit to the data.
+
+    `options` are keys of the compute backend's section.
+    """
+    found = settings()
+    sections = copy.deepcopy(found.raw)
+    sections["lithops"]["data_limit"] = False
+    if found.lithops.log_level == LithopsSection().log_level:
+        sections["lithops"]["log_level"] = None
+    sections[found.compute_name].update(options)
+    return FunctionExecutor(config=sections)
+
+
+def call_options(executor: FunctionExecutor) -> dict[str, Any]:
+    """What every call of processes and pools is made with."""
+    env = dict(config.get_parameter(config.ENV_VARS))
+    with _lock:
+        if _home is not None and _home.pid == os.getpid():
+            env[VARIABLE] = _home.session.server.text()
+        elif VARIABLE in os.environ:
+            env[VARIABLE] = os.environ[VARIABLE]
+    return {"extra_env": env, "timeout": _UNLIMITED_S if executor.backend == "localhost" else None}
+
+
+def bury(name: str) -> None:
+    """A process of this program has not ended in order: nobody needs to wait until that is noticed."""
+    with _lock:
+        found = _home
+    if found is not None and found.pid == os.getpid():
+        # If the server has failed, whoever uses it next is told.
+        with contextlib.suppress(SharedStateError):
+            found.session.bury(name)
+
+
+def _open() -> _Home:
+    found = settings()
+    program = f"lithops:shared:{uuid.uuid4().hex}"
+    expiry_s = config.get_parameter(config.REDIS_EXPIRY_TIME)
+    embedded: EmbeddedServer | None = None
+    redis = found.redis
+    if redis.host is not None:
+        server = Server(
+            program, expiry_s, host=redis.host, port=redis.port, db=redis.db, username=redis.username, ssl=redis.ssl
+        )  # fmt: skip
+        session = Session(server, redis.password)
+    elif found.compute_name == "localhost":
+        embedded = EmbeddedServer()
+        session = Session(Server(program, expiry_s, folder=embedded.folder))
+    else:
+        raise ConfigError(
+            f"{found.origin}: objects that processes share live in a Redis server that functions of "
+            f"{found.compute_name} can reach: configure a section redis with its host"
+        )
+    add_session(session)
+    atexit.register(close)
+    return _Home(session, embedded)

@@ -1,0 +1,70 @@
+"""While a process has shared objects, it says that it is there, and keeps their keys from expiring."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from lithops.exceptions import SharedStateError
+
+if TYPE_CHECKING:
+    from lithops.shared.session import Session
+
+PRESENCE_S = 15.0
+"""A process that has said nothing for so long is gone."""
+_ROUND_S = 4.0
+
+
+class Keeper:
+    """A thread that starts with the first object."""
+
+    def __init__(self, session: Session) -> None:
+        # The thread must not keep alive what its end depends on.
+        self._session = weakref.ref(session)
+        self._pid = 0
+        self._stopped = threading.Event()
+        self._extended_at = 0.0
+
+    def start(self) -> None:
+        """Say at once that this process is there, and again and again from now on."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._stopped = threading.Event()
+        self.tend()
+        threading.Thread(
+            target=_tend_until, args=(weakref.ref(self), self._stopped), name="lithops-keeper", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def tend(self) -> None:
+        """One round. The presence is short, the keys live long: they have their turn less often."""
+        session = self._session()
+        if session is None:
+            return
+        commands: list[tuple[object, ...]] = [
+            ("SET", session.presence(session.me), b"1", "PX", int(PRESENCE_S * 1000))
+        ]
+        now = time.monotonic()
+        if now - self._extended_at > session.server.expiry_s / 4:
+            self._extended_at = now
+            commands += [("PEXPIRE", key, session.expiry_ms) for key in session.held_keys()[1:]]
+        session.run_all(*commands)
+
+
+def _tend_until(keeper: weakref.ref[Keeper], stopped: threading.Event) -> None:
+    while not stopped.wait(_ROUND_S):
+        found = keeper()
+        if found is None:
+            return
+        try:
+            found.tend()
+        except SharedStateError:
+            # Whoever uses the server next is told; and it may come back.
+            continue
+        del found
