@@ -127,9 +127,8 @@ class FunctionExecutor:
         """Call `func` once. A tuple spreads over its parameters, a dict goes by name, anything else is one argument.
 
         `runtime_memory` is in MB, `timeout` in seconds. `retries` repeats a call that failed, after `backoff` seconds
-        (doubling), if `retry_on` (exception classes, or a function of the exception) agrees. `max_concurrency` and
-        `speculative` are about many calls: see `map`.
-        Raises `InvalidCall` or `NotSerializable` before anything is sent.
+        (doubling), if `retry_on` (exception classes, or a function of the exception) agrees. The rest is about many
+        calls: see `map`. Raises `InvalidCall` or `NotSerializable` before anything is sent.
         """
         options = JobOptions(
             extra_env=extra_env, runtime_memory=runtime_memory, timeout=timeout, include_modules=include_modules,
@@ -258,9 +257,7 @@ class FunctionExecutor:
         wanted = [future for future in futures if not future.job.intermediate]
         return results[0] if len(wanted) == 1 and wanted[0].job.single else results
 
-    def as_completed(
-        self, fs: Futures | None = None, timeout: float | None = None
-    ) -> Iterator[ResponseFuture]:
+    def as_completed(self, fs: Futures | None = None, timeout: float | None = None) -> waiting.Arrivals:
         """As `lithops.as_completed`; with no `fs`, over all futures whose results have not been read."""
         return waiting.as_completed(self._unread() if fs is None else fs, timeout)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+from lithops.callbacks import WhenStarted, await_result
 from lithops.exceptions import CallCancelled, NotSerializable
 from lithops.job import READ_RETRIES, JobInfo, read_patiently
 from lithops.wire.failures import error_of
@@ -23,16 +24,6 @@ from lithops.wire.pickles import load
 logger = logging.getLogger(__name__)
 
 _UNREAD: Any = object()
-
-
-class WhenStarted:
-    """A callback that does not wait for the call's end."""
-
-    def __init__(self, callback: Callable[[ResponseFuture], None]) -> None:
-        self._callback = callback
-
-    def __call__(self, future: ResponseFuture) -> None:
-        self._callback(future)
 
 
 class ResponseFuture:
@@ -203,7 +194,7 @@ class ResponseFuture:
         """The call has been handed to the backend, at this time of the Unix epoch."""
         self._sent_at = now
 
-    def mark_started(self, activation_id: str = "") -> None:
+    def mark_started(self, activation_id: str) -> None:
         """The function is known to run."""
         with self.job.lock:
             self._phase = Phase.STARTED
@@ -354,22 +345,7 @@ class ResponseFuture:
         return self._value
 
     def __await__(self) -> Generator[Any, None, Any]:
-        import asyncio  # only where it is in use already: it takes as long to import as all the rest
-
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-
-        def wake() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        def tell(_: ResponseFuture) -> None:
-            loop.call_soon_threadsafe(wake)
-
-        self.add_done_callback(tell)
-        yield from ended
-        # Reading a stored result may take a while, and the loop has other things to do.
-        return (yield from loop.run_in_executor(None, self.result))
+        return await_result(self)
 
     def _await_status(self, timeout: float | None) -> None:
         if self._status is not None:

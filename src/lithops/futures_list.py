@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from lithops.future import ResponseFuture
@@ -58,6 +58,11 @@ class FuturesList(list[ResponseFuture]):
     def get_result(self, **kwargs: Any) -> Any:
         """As `FunctionExecutor.get_result`."""
         return self.executor.get_result(self, **kwargs)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """The results in the order of the calls, each as soon as it and all before it are there."""
+        for future in self:
+            yield await future
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore_list, (list(self), self._config)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -94,33 +95,96 @@ def get_result(
     return [future.result(throw_except) for future in futures if not future.job.intermediate]
 
 
-def as_completed(fs: Futures, timeout: float | None = None) -> Iterator[ResponseFuture]:
-    """Give the futures one by one as their calls end, in whatever order.
+def as_completed(fs: Futures, timeout: float | None = None) -> Arrivals:
+    """Give the futures one by one as their calls end, in whatever order: for `for`, and for `async for`.
 
     Raises `TimeoutError` when they have not all ended after `timeout` seconds.
     """
-    futures = flatten(fs)
-    until = None if timeout is None else time.monotonic() + timeout
-    ended: deque[ResponseFuture] = deque()
-    arrived = threading.Event()
+    return Arrivals(flatten(fs), timeout)
 
-    def note(future: ResponseFuture) -> None:
-        ended.append(future)
-        arrived.set()
 
-    for future in futures:
-        future.add_done_callback(note)
-    try:
-        for number in range(len(futures)):
-            while not ended:
-                arrived.clear()
-                left = None if until is None else max(0.0, until - time.monotonic())
-                if not ended and not futures[0].job.owner.wait(arrived, left):
-                    raise _late(len(futures) - number, len(futures), timeout)
-            yield ended.popleft()
-    finally:
+class Arrivals(Iterator[ResponseFuture], AsyncIterator[ResponseFuture]):
+    """Futures in the order in which their calls end. One thread, or one task of an event loop, takes them."""
+
+    def __init__(self, futures: list[ResponseFuture], timeout: float | None) -> None:
+        self._futures = futures
+        self._timeout = timeout
+        self._until = math.inf if timeout is None else time.monotonic() + timeout
+        self._missing = len(futures)
+        self._ended = _Ended()
         for future in futures:
-            future.remove_done_callback(note)
+            future.add_done_callback(self._ended.note)
+
+    def __next__(self) -> ResponseFuture:
+        while self._missing and not self._ended.futures:
+            arrived = threading.Event()
+            self._ended.wake = arrived.set
+            left_s = self._left_s()
+            if not self._ended.futures and not self._futures[0].job.owner.wait(arrived, left_s):
+                raise _late(self._missing, len(self._futures), self._timeout)
+        if not self._missing:
+            raise StopIteration
+        return self._take()
+
+    async def __anext__(self) -> ResponseFuture:
+        while self._missing and not self._ended.futures:
+            left_s = self._left_s()
+            if left_s == 0:
+                raise _late(self._missing, len(self._futures), self._timeout)
+            await self._ended.arrival(left_s)
+        if not self._missing:
+            raise StopAsyncIteration
+        return self._take()
+
+    def __del__(self) -> None:
+        for future in self._futures:
+            if not future.done:
+                future.remove_done_callback(self._ended.note)
+
+    def _take(self) -> ResponseFuture:
+        self._missing -= 1
+        return self._ended.futures.popleft()
+
+    def _left_s(self) -> float | None:
+        return None if self._timeout is None else max(0.0, self._until - time.monotonic())
+
+
+class _Ended:
+    """Futures whose calls have ended, and who is to be told of the next."""
+
+    def __init__(self) -> None:
+        self.futures: deque[ResponseFuture] = deque()
+        self.wake: Callable[[], object] = _nobody
+
+    def note(self, future: ResponseFuture) -> None:
+        """A call has ended."""
+        self.futures.append(future)
+        self.wake()
+
+    async def arrival(self, timeout_s: float | None) -> None:
+        """Until a call has ended, or the time is up. No thread waits."""
+        import asyncio  # only where it is in use already: it takes as long to import as all the rest
+
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed, so nobody waits
+                loop.call_soon_threadsafe(arrived.set)
+
+        timer = None if timeout_s is None else loop.call_later(timeout_s, arrived.set)
+        self.wake = wake
+        try:
+            if not self.futures:
+                await arrived.wait()
+        finally:
+            self.wake = _nobody
+            if timer is not None:
+                timer.cancel()
+
+
+def _nobody() -> None:
+    """Nobody waits."""
 
 
 def cancel(fs: Futures) -> None:

@@ -120,7 +120,7 @@ def test_changed_content_is_deployed_and_nothing_else(cloud: Aws, monkeypatch: p
     make(cloud, namespace="content").deploy("", 0, 60)
     before = functions(cloud)
 
-    def changed(entry: Mapping[str, bytes], **where: str) -> Package:
+    def changed(entry: Mapping[str, bytes], **where: Any) -> Package:
         return build({**entry, "changed.py": b""}, **where)
 
     monkeypatch.setattr("lithops.compute.backends.aws_lambda.backend.build_package", changed)

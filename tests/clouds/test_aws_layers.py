@@ -71,7 +71,7 @@ def test_the_sdk_of_another_clouds_storage_comes_by_itself(
     aws_program: AwsProgram, requirements: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = "lithops.compute.backends.aws_lambda.backend"
-    monkeypatch.setattr(f"{module}.storage_requirements", lambda storage: ["boto3>=1.36", "from-a-layer"])
+    monkeypatch.setattr(f"{module}.worker_requirements", lambda surroundings: ["boto3>=1.36", "from-a-layer"])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(requirements.parent))
 

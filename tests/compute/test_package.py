@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lithops.compute.serverless.package import build, storage_requirements
+from lithops.compute.base import Surroundings
+from lithops.compute.serverless.package import build, worker_requirements
 from lithops.exceptions import ConfigError
 
 CLOUDS = {"aws_lambda": "aws_s3", "gcp_functions": "gcp_storage", "azure_functions": "azure_storage"}
@@ -88,9 +89,26 @@ def test_the_worker_of_a_package_starts_with_nothing_else_there(tmp_path: Path, 
     assert str(tmp_path) in started.stdout
 
 
+def test_what_reaches_shared_objects_is_there_where_they_are_configured() -> None:
+    with_it, without = (
+        {
+            info.filename
+            for info in zipfile.ZipFile(
+                io.BytesIO(build(ENTRY, storage="aws_s3", backend="aws_lambda", shares_state=shares).data)
+            ).infolist()
+        }
+        for shares in (True, False)
+    )
+    assert "lithops/multiprocessing/work.py" in without
+    assert {"lithops/multiprocessing/queues.py", "lithops/multiprocessing/managers.py"} <= with_it - without
+    assert not {name for name in with_it if name.endswith(("pool.py", "program.py", "embedded.py"))}
+    assert worker_requirements(Surroundings("aws_s3", shares_state=True)) == ["boto3>=1.36", "redis>=5.0"]
+    assert worker_requirements(Surroundings("redis", shares_state=True)) == ["redis>=5.0"]
+
+
 def test_what_pip_has_to_install() -> None:
-    assert storage_requirements("localhost") == []
-    assert [each.partition(">")[0] for each in storage_requirements("gcp_storage")] == [
+    assert worker_requirements(Surroundings("localhost")) == []
+    assert [each.partition(">")[0] for each in worker_requirements(Surroundings("gcp_storage"))] == [
         "google-cloud-storage"
     ]
 

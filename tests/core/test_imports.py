@@ -154,7 +154,8 @@ WORK = {"os.mkdir", "os.remove", "os.rename", "os.putenv", "os.chdir", "os.fork"
 # Modules that are an SDK's only importers. What an SDK does when it is imported is its own affair.
 SDK = __import__("re").compile(
     r"lithops\.(storage|compute)\.backends\.(?!localhost)\w+\.(?!config$)|"
-    r"lithops\.worker\.formats\.(parquet|cog|zarr_arrays|zarr_store|zstd)$"
+    r"lithops\.worker\.formats\.(parquet|cog|zarr_arrays|zarr_store|zstd)$|"
+    r"lithops\.util\.joblib\.(?!worker$)"
 ).match
 sys.addaudithook(listen)
 read = type(os.environ).__getitem__

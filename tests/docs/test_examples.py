@@ -85,3 +85,12 @@ sys.exit(pi.main())
     done = run(["-c", program, "--calls", "10", "--check"], tmp_path)
     assert done.returncode == 1
     assert "the check failed" in done.stderr
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (EXAMPLES / "transparency").glob("*.py")))
+def test_other_libraries_give_what_they_give_alone(example: str, tmp_path: Path) -> None:
+    done = run([str(EXAMPLES / "transparency" / example), "--check"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    page = (EXAMPLES / "README.md").read_text()
+    assert f"(transparency/{example})" in page

@@ -47,6 +47,8 @@ class Surroundings:
     """The name of the storage backend whose code and SDK the workers need."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that the runtimes are to have. They may hold secrets."""
+    shares_state: bool = False
+    """Whether functions reach a Redis server, in which processes share objects."""
 
 
 @dataclass(frozen=True, slots=True)

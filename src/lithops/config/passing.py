@@ -20,7 +20,8 @@ def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
 
 def surroundings_of(settings: Settings) -> Surroundings:
     """What the compute backend is told, beside its own configuration."""
-    return Surroundings(settings.storage_name, runtime_environment(settings))
+    shares_state = settings.redis.host is not None
+    return Surroundings(settings.storage_name, runtime_environment(settings), shares_state)
 
 
 def runtime_environment(settings: Settings) -> dict[str, str]:

@@ -7,21 +7,29 @@ _TARGET_S = 0.02
 _OVERHEAD_S = 1e-5
 """What a call costs its worker beside the function."""
 _GROWTH = 8
+_DEALT_UP_TO = 500
+"""Of more calls the first ones have ended long before the last are looked at."""
 _LARGEST = 2000
 """No task has more calls, whoever asks: each has a byte in a pipe of claims, which holds 4096 at the least."""
 
 
 class FixedBatches:
-    """Every task holds the same number of calls."""
+    """Every task holds the same number of calls. `dealt`: tasks take turns in the last ones, so that calls start in
+    their order, where workers give back what they do not get to."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, dealt: bool = False) -> None:
         self._size = min(size, _LARGEST)
+        self._dealt = dealt
 
     def observe(self, calls: int, busy_s: float) -> None:
         """What the calls of a task took makes no difference."""
 
     def size(self, pending: int, workers: int) -> int:  # noqa: ARG002 - the number is given
         return self._size
+
+    def stride(self, pending: int) -> int:
+        """How far apart the calls of the next task lie among `pending`."""
+        return -(-pending // self._size) if self._dealt and pending <= _DEALT_UP_TO else 1
 
 
 class AdaptiveBatches:
@@ -44,6 +52,10 @@ class AdaptiveBatches:
     def size(self, pending: int, workers: int) -> int:
         """How many of `pending` calls the next task should hold."""
         return max(1, min(self._size, -(-pending // (2 * workers))))
+
+    def stride(self, pending: int) -> int:  # noqa: ARG002 - as above
+        """Neighbours: no task is so long that its calls would have to wait for others'."""
+        return 1
 
 
 Batches = FixedBatches | AdaptiveBatches

@@ -33,6 +33,9 @@ REPLY_S = 20.0
 """For so long the response to a request is relied on. Networks cut silent connections, after a minute and more."""
 
 
+_LOOKED_AT = 100
+
+
 @dataclass(slots=True)
 class Sending:
     """A task that is about to be sent, or has just been."""
@@ -95,7 +98,7 @@ class Invoker:
         if calls_per_task is None and self._compute.limits.adaptive_batches:
             batches = AdaptiveBatches()
         else:
-            batches = FixedBatches(calls_per_task or 1)
+            batches = FixedBatches(calls_per_task or 1, dealt=self._compute.limits.adaptive_batches)
         self._queues[spec.job_key] = _Queue(spec, runtime, batches, max_concurrency, backoff_s)
 
     def push(self, job_key: str, calls: Iterable[Call]) -> None:
@@ -120,7 +123,7 @@ class Invoker:
         elif failed:
             queue.pending.append(call)
         else:
-            queue.pending.appendleft(call)
+            queue.pending.insert(_place(queue.pending, call), call)
 
     def settled(self, job_key: str, index: int, task_id: int, busy_s: float) -> None:
         """A call has ended, and took its worker so many seconds."""
@@ -213,21 +216,34 @@ class Invoker:
             size = min(size, queue.max_concurrency - queue.in_flight)
         room = self._compute.limits.payload_bytes
         calls: list[Call] = []
-        while pending and len(calls) < size:
-            call = pending[0]
+        at, stride = 0, queue.batches.stride(len(pending))
+        while at < len(pending) and len(calls) < size:
+            call = pending[at]
             if queue.unsettled.get(call.index) is not call:
-                pending.popleft()  # settled, or sent again, in the meantime
+                del pending[at]  # settled, or sent again, in the meantime
                 continue
             if call.index in queue.alone:
                 if not calls:
                     queue.alone.remove(call.index)
-                    calls.append(pending.popleft())
+                    calls.append(call)
+                    del pending[at]
                 break
             room -= call.inline_bytes
             if room < 0 and calls:
                 break
-            calls.append(pending.popleft())
+            calls.append(call)
+            del pending[at]
+            at += stride - 1
         return calls
+
+
+def _place(pending: deque[Call], call: Call) -> int:
+    """Behind those that come before it in the job, whose work it may wait for. Only the first ones are looked at, so
+    that it takes no time where many are given back."""
+    earlier = itertools.takewhile(
+        lambda other: other.index < call.index, itertools.islice(pending, _LOOKED_AT)
+    )
+    return sum(1 for _ in earlier)
 
 
 def _perform(compute: ComputeBackend, sending: Sending) -> Sending:

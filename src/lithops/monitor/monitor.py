@@ -90,7 +90,7 @@ class JobMonitor:
         self._ledger.add_job(job)
         self._post(lambda: self._add(job))
         if self._threaded:
-            self._start()
+            self.start()
 
     def push(self, job_key: str, calls: Sequence[Call]) -> None:
         """Calls of a job that waited for something else are ready."""
@@ -145,8 +145,8 @@ class JobMonitor:
                 "make an executor in the child process"
             )
 
-    def _start(self) -> None:
-        with self._lock:
+    def start(self) -> None:
+        with self._lock:  # nothing can be sent without the thread
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="lithops-monitor")
                 self._thread.start()

@@ -11,6 +11,7 @@ from multiprocessing import (
     ProcessError,
     TimeoutError,  # noqa: A004 - the standard's name
 )
+from multiprocessing import reduction as reducer
 from multiprocessing.util import get_logger, log_to_stderr
 from typing import Any
 
@@ -18,19 +19,38 @@ from lithops.multiprocessing import config
 from lithops.multiprocessing.context import DefaultContext, default_context
 from lithops.multiprocessing.process import Process, active_children, current_process, parent_process
 
-_OF_CONTEXT = (
-    "Pool", "Queue", "SimpleQueue", "JoinableQueue", "Pipe", "Manager", "Value", "Array", "RawValue", "RawArray",
-    "Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier", "cpu_count", "get_context",
-    "set_start_method", "get_start_method", "get_all_start_methods", "freeze_support", "allow_connection_pickling",
-    "set_executable", "set_forkserver_preload",
-)  # fmt: skip
-
 __all__ = [
     "Process",
-    *_OF_CONTEXT,
+    "Pool",
+    "Queue",
+    "SimpleQueue",
+    "JoinableQueue",
+    "Pipe",
+    "Manager",
+    "Value",
+    "Array",
+    "RawValue",
+    "RawArray",
+    "Lock",
+    "RLock",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Barrier",
+    "cpu_count",
+    "get_context",
+    "set_start_method",
+    "get_start_method",
+    "get_all_start_methods",
+    "freeze_support",
+    "allow_connection_pickling",
+    "set_executable",
+    "set_forkserver_preload",
     "current_process",
     "parent_process",
     "active_children",
+    "reducer",
     "get_logger",
     "log_to_stderr",
     "AuthenticationError",
@@ -41,7 +61,32 @@ __all__ = [
     "config",
 ]
 
-globals().update((name, getattr(default_context, name)) for name in _OF_CONTEXT)
+Pool = default_context.Pool
+Queue = default_context.Queue
+SimpleQueue = default_context.SimpleQueue
+JoinableQueue = default_context.JoinableQueue
+Pipe = default_context.Pipe
+Manager = default_context.Manager
+Value = default_context.Value
+Array = default_context.Array
+RawValue = default_context.RawValue
+RawArray = default_context.RawArray
+Lock = default_context.Lock
+RLock = default_context.RLock
+Semaphore = default_context.Semaphore
+BoundedSemaphore = default_context.BoundedSemaphore
+Condition = default_context.Condition
+Event = default_context.Event
+Barrier = default_context.Barrier
+cpu_count = default_context.cpu_count
+get_context = default_context.get_context
+set_start_method = default_context.set_start_method
+get_start_method = default_context.get_start_method
+get_all_start_methods = default_context.get_all_start_methods
+freeze_support = default_context.freeze_support
+allow_connection_pickling = default_context.allow_connection_pickling
+set_executable = default_context.set_executable
+set_forkserver_preload = default_context.set_forkserver_preload
 
 
 def __getattr__(name: str) -> Any:

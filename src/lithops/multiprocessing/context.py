@@ -7,11 +7,10 @@ like ``spawn``; the other names are accepted, and mean the same.
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from multiprocessing import context as standard
 from typing import Any
 
-from lithops.multiprocessing.process import Process
+from lithops.multiprocessing.process import Process, load
 
 _METHODS = ["spawn", "fork", "forkserver"]
 _MADE_BY = {
@@ -37,8 +36,9 @@ _MADE_BY = {
 
 
 def _maker(name: str, module: str) -> Any:
-    def make(self: LithopsContext, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG001 - all contexts are alike
-        return getattr(import_module(f"lithops.multiprocessing.{module}"), name)(*args, **kwargs)
+    def make(self: LithopsContext, *args: Any, **kwargs: Any) -> Any:
+        self.get_context()  # as in the standard library, from now on the start method has been chosen
+        return getattr(load(module), name)(*args, **kwargs)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"See `multiprocessing.{name}`."
@@ -53,7 +53,7 @@ class LithopsContext(standard.BaseContext):
 
     def cpu_count(self) -> int:
         """How many processes can work at once: this machine's CPUs, or as many workers as the cloud may start."""
-        found = import_module("lithops.multiprocessing.program").settings()
+        found = load("program").settings()
         if found.compute_name == "localhost":
             return os.cpu_count() or 1
         return int(found.compute.max_workers * found.compute.worker_processes)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing import process as standard
 from multiprocessing import util
 from typing import Any
@@ -19,7 +21,9 @@ _NEVER_S = 86_400.0
 class ParentProcess(standard.BaseProcess):
     """The process that started this one, as this one sees it."""
 
-    def __init__(self, name: str, pid: int) -> None:
+    def __init__(self, name: str, pid: int, argv: list[str]) -> None:
+        self.argv = argv
+        """Of the program, which is that of its processes too."""
         self._identity = ()
         self._name = name
         self._pid = pid
@@ -38,6 +42,11 @@ class ParentProcess(standard.BaseProcess):
 
     pid = ident
 
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that would tell of the parent's end, if this process were still there then."""
+        return _never_ready()
+
     def join(self, timeout: float | None = None) -> None:
         """Block until the parent ends, and this process with it, or until the time is up."""
         until = time.monotonic() + (_NEVER_S if timeout is None else timeout)
@@ -48,44 +57,44 @@ class ParentProcess(standard.BaseProcess):
     def here(cls) -> ParentProcess:
         """This process, for its children."""
         current = standard.current_process()
-        return cls(current.name, current.pid or 0)
+        return cls(current.name, current.pid or 0, sys.argv)
 
     def __reduce__(self) -> Any:
-        return ParentProcess, (self._name, self._pid)
+        return ParentProcess, (self._name, self._pid, self.argv)
+
+
+@lru_cache(maxsize=1)
+def _never_ready() -> int:
+    return os.pipe()[0]
 
 
 @contextmanager
 def running_as(process: Any, parent: ParentProcess) -> Iterator[None]:
     """While entered, `current_process` and its relatives answer as in that process. Its children end with it."""
-    before = (
-        _standard._current_process, _standard._parent_process, _standard._children, _standard._process_counter,
-    )  # fmt: skip
+    before = _standard._children, _standard._process_counter
     threads = set(threading.enumerate())
-    _standard._current_process, _standard._parent_process = process, parent
-    _standard._children, _standard._process_counter = set(), itertools.count(1)
-    try:
-        yield
-    finally:
+    with member_of(process, parent):
+        _standard._children, _standard._process_counter = set(), itertools.count(1)
         try:
-            _end_children()
-            _join_threads(threads)
-            util._flush_std_streams()  # type: ignore[attr-defined]
+            yield
         finally:
-            (
-                _standard._current_process, _standard._parent_process, _standard._children,
-                _standard._process_counter,
-            ) = before  # fmt: skip
+            try:
+                _end_children()
+                _join_threads(threads)
+                util._flush_std_streams()  # type: ignore[attr-defined]
+            finally:
+                _standard._children, _standard._process_counter = before
 
 
 @contextmanager
 def member_of(process: Any, parent: ParentProcess) -> Iterator[None]:
     """While entered, `current_process` and `parent_process` answer as in that worker of a pool."""
-    before = _standard._current_process, _standard._parent_process
-    _standard._current_process, _standard._parent_process = process, parent
+    before = _standard._current_process, _standard._parent_process, sys.argv
+    _standard._current_process, _standard._parent_process, sys.argv = process, parent, parent.argv
     try:
         yield
     finally:
-        _standard._current_process, _standard._parent_process = before
+        _standard._current_process, _standard._parent_process, sys.argv = before
 
 
 def _end_children() -> None:

@@ -13,6 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from multiprocessing import pool, process
+from multiprocessing.pool import (
+    CLOSE,
+    INIT,
+    RUN,
+    TERMINATE,
+    ApplyResult,
+    AsyncResult,
+    IMapIterator,
+    IMapUnorderedIterator,
+    MapResult,
+    ThreadPool,
+)
 from typing import Any
 
 from lithops.executors import FunctionExecutor
@@ -23,6 +35,25 @@ from lithops.multiprocessing.output import printer
 from lithops.multiprocessing.work import Setup
 
 _standard: Any = pool
+MaybeEncodingError = _standard.MaybeEncodingError
+RemoteTraceback = _standard.RemoteTraceback
+
+__all__ = [
+    "Pool",
+    # Threads are of this process, here as there.
+    "ThreadPool",
+    "ApplyResult",
+    "AsyncResult",
+    "MapResult",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MaybeEncodingError",
+    "RemoteTraceback",
+    "INIT",
+    "RUN",
+    "CLOSE",
+    "TERMINATE",
+]
 
 
 class Pool(pool.Pool):
@@ -42,7 +73,7 @@ class Pool(pool.Pool):
         context: Any = None,
     ) -> None:
         # What the standard's own methods look at.
-        self._state: Any = _standard.INIT
+        self._state: Any = INIT
         self._pool: Any = ()
         self._cache: dict[int, Any] = {}
         self._change_notifier = None
@@ -61,29 +92,30 @@ class Pool(pool.Pool):
         options: dict[str, Any] = {}
         if maxtasksperchild is not None:
             options["chunksize"] = 1
-        if executor.backend != "localhost":
+        workers = len(self._pool) if executor.backend == "localhost" else 0
+        if not workers:
             options["max_concurrency"] = processes
-        outbox = Outbox(executor, setup, self._cache, options)
+        outbox = Outbox(executor, setup, self._cache, options, workers=workers, printer=streaming)
         self._taskqueue: Any = outbox
         self._end = look_after(self, outbox.terminate)
-        self._state = _standard.RUN
+        self._state = RUN
 
     def close(self) -> None:
         """No more tasks; those that there are will be done."""
-        if self._state == _standard.RUN:
-            self._state = _standard.CLOSE
+        if self._state == RUN:
+            self._state = CLOSE
             self._taskqueue.close()
 
     def terminate(self) -> None:
         """Stop at once: tasks that have not ended fail with `CallCancelled`."""
-        self._state = _standard.TERMINATE
+        self._state = TERMINATE
         self._end()
 
     def join(self) -> None:
         """Wait for all tasks to end. Call `close` or `terminate` first."""
-        if self._state == _standard.RUN:
+        if self._state == RUN:
             raise ValueError("Pool is still running")
-        if self._state == _standard.CLOSE:
+        if self._state == CLOSE:
             self._taskqueue.join()
             self._end()
 

@@ -6,7 +6,6 @@ import atexit
 import itertools
 import os
 import signal
-import sys
 import threading
 from functools import lru_cache
 from multiprocessing import context, process, util
@@ -27,14 +26,18 @@ _MOST_PROCESSES = 512
 _SYNTHETIC_PIDS = itertools.count(1 << 22)
 """Above the largest that Linux gives by default: what runs on a cloud has no pid here."""
 _LOST = 1
-_context: Any = context
 """The exit code of a process that was lost, for whatever reason."""
+_context: Any = context
+_making = threading.Lock()
+"""Of the executor, of which there is to be one."""
 
 
 class Popen:
     """One process, from its parent's side."""
 
     method = "lithops"
+    DupFd = int
+    """What the standard library makes of a descriptor, if `duplicate_for_child` gives one."""
 
     def __init__(self, process_obj: process.BaseProcess) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
@@ -43,10 +46,12 @@ class Popen:
         self._streaming = printer()
         self._pid: int | None = None
         self._code: int | None = None
+        self._ended = threading.Event()
         self._process_name = process_obj.name
         self._read_end, self._write_end = os.pipe()
         self._closing = threading.Lock()
-        executor = _executor(os.getpid())
+        with _making:
+            executor = _executor(os.getpid())
         arguments = (
             process_obj, ParentProcess.here(), self._name, self._streaming.key if self._streaming else None
         )  # fmt: skip
@@ -87,20 +92,18 @@ class Popen:
 
     def poll(self) -> int | None:
         """The exit code; None while the process runs."""
-        if self._code is None and self._future.done:
-            self._code = self._exit_code()
         return self._code
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code; None if the process has not ended in time."""
+        """The exit code; None if the process has not ended in time. What it has printed was shown before."""
         try:
-            self._future.result(throw_except=False, timeout=None if timeout is None else max(0.0, timeout))
-        except TimeoutError:
-            return self.poll()
+            ended = self._ended.wait(timeout)
         except KeyboardInterrupt:
             interrupt()
             raise
-        return self.poll()
+        if ended and self._streaming:
+            self._streaming.catch_up()
+        return self._code
 
     def terminate(self) -> None:
         self._end_with(signal.SIGTERM)
@@ -132,39 +135,48 @@ class Popen:
 
     def _note_end(self, future: ResponseFuture) -> None:
         """In the monitor's thread: nothing here may wait for a call."""
-        if not future.success:
-            program.bury(self._name)
-        if not self._streaming:
-            show(future.logs, failed=self.poll() != 0)
+        code = _LOST
+        try:
+            show(future.logs, failed=not future.success)
+            if future.success:
+                code, last_words = future.value()
+            else:
+                program.bury(self._name)
+                code, last_words = self._death(future)
+            show(last_words, failed=True)
+            export([future], self._process_name)
+        finally:
+            self._code = code
+            self._tell_sentinel()
+            self._ended.set()
+
+    def _tell_sentinel(self) -> None:
         with self._closing:
             if self._write_end >= 0:
+                # Closing it would do, if no child that this process has forked had it too.
+                os.write(self._write_end, b"\0")
                 os.close(self._write_end)
                 self._write_end = -1
-        export([future], self._process_name)
 
-    def _exit_code(self) -> int:
-        future = self._future
-        if future.success:
-            return int(future.result())
+    def _death(self, future: ResponseFuture) -> tuple[int, str]:
+        """The exit code of a process that has not come to its end, and what else there is to say."""
         if future.cancelled():
-            return -self._signal
+            return -self._signal, ""
         status = future.settled_status()
         assert status is not None
         assert status.failure is not None
         if status.failure.exit_code is None:
-            self._explain(str(error_of(status.failure, None)))
-            return _LOST
-        return status.failure.exit_code
-
-    def _explain(self, message: str) -> None:
-        sys.stderr.write(f"Process {self._process_name}: {message}\n")
+            return _LOST, f"Process {self._process_name}: {error_of(status.failure, None)}\n"
+        return status.failure.exit_code, ""
 
 
 @lru_cache(maxsize=1)
 def _executor(pid: int) -> FunctionExecutor:
     """For all processes that this one starts."""
     if program.settings().compute_name == "localhost":
-        executor = program.new_executor(worker_processes=_MOST_PROCESSES)
+        executor = program.new_executor(
+            worker_processes=_MOST_PROCESSES, idle_workers=2 * (os.cpu_count() or 1)
+        )
     else:
         executor = program.new_executor()
     # Later than the executor, so it runs before the executor is shut down.
@@ -191,3 +203,14 @@ def interrupt() -> None:
         popen: Any = child._popen  # type: ignore[attr-defined]
         if isinstance(popen, Popen):
             popen._end_with(signal.SIGINT)
+
+
+def _forget_children() -> None:
+    """In a child that this process has forked: the processes are its parent's."""
+    global _making
+    _making = threading.Lock()
+    children = process._children  # type: ignore[attr-defined]
+    children -= {child for child in children if isinstance(child._popen, Popen)}
+
+
+os.register_at_fork(after_in_child=_forget_children)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from contextlib import nullcontext
+from importlib import import_module
 from multiprocessing import process as standard
 from multiprocessing.process import active_children, current_process, parent_process
-from typing import Any
+from typing import Any, TextIO
 
 from lithops.multiprocessing.identity import ParentProcess, running_as
 from lithops.multiprocessing.output import streamed
@@ -28,34 +30,46 @@ class Process(standard.BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: standard.BaseProcess) -> Any:  # noqa: N802 - the standard's name
-        from lithops.multiprocessing.popen import Popen
-
-        return Popen(process_obj)
+        return load("popen").Popen(process_obj)
 
 
-def run_process(process: Process, parent: ParentProcess, name: str, stream: str | None) -> int:
-    """In a worker: be that process, until it ends. Gives its exit code."""
+def load(module: str) -> Any:
+    """A module of this package, where it is. Functions of a cloud have not all of them."""
+    try:
+        return import_module(f"lithops.multiprocessing.{module}")
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("lithops."):
+            raise
+        raise NotImplementedError(
+            f"functions of a cloud start no processes, pools or servers of their own ({module}): start them in the "
+            "program that started this function, and pass what they share"
+        ) from error
+
+
+def run_process(process: Process, parent: ParentProcess, name: str, stream: str | None) -> tuple[int, str]:
+    """In a worker: be that process, until it ends. Gives its exit code, and the last words that nobody has heard."""
     shared.appear_as(name)
+    last_words = io.StringIO()
     try:
         with streamed(stream) if stream else nullcontext():
-            return _exit_code(process, parent)
+            return _exit_code(process, parent, sys.stderr if stream else last_words), last_words.getvalue()
     finally:
         shared.leave()
 
 
-def _exit_code(process: Process, parent: ParentProcess) -> int:
+def _exit_code(process: Process, parent: ParentProcess, errors: TextIO) -> int:
     try:
         with running_as(process, parent):
             process.run()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
-        sys.stderr.write(f"{end.code}\n")
+        errors.write(f"{end.code}\n")
         return 1
     except BaseException as error:  # noqa: BLE001 - its parent sees the code, and its user the text
-        sys.stderr.write(f"Process {process.name}:\n")
+        errors.write(f"Process {process.name}:\n")
         # The first frame is this module's.
         trace = error.__traceback__
-        traceback.print_exception(type(error), error, trace and trace.tb_next)
+        traceback.print_exception(type(error), error, trace and trace.tb_next, file=errors)
         return 1
     return 0

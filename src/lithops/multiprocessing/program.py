@@ -14,13 +14,15 @@ from lithops.config.loader import resolve
 from lithops.config.model import LithopsSection, Settings
 from lithops.exceptions import ConfigError, SharedStateError
 from lithops.executors import FunctionExecutor
-from lithops.multiprocessing import config
+from lithops.multiprocessing import config, output
 from lithops.shared.embedded import EmbeddedServer
 from lithops.shared.server import VARIABLE, Server
 from lithops.shared.session import Session, add_session, remove_session
 
 _UNLIMITED_S = 10 * 365 * 86_400.0
 """The standard library's processes have no time limit. Those of a cloud have the cloud's."""
+
+_EMBEDDED_EXPIRY_S = 7 * 86_400
 
 _lock = threading.RLock()
 _home: _Home | None = None
@@ -38,6 +40,7 @@ class _Home:
         """Leave nothing behind. In a forked child, the server is its parent's."""
         if self.pid != os.getpid():
             return
+        output.close()
         remove_session(self.session)
         # A server that has failed is of no use to anybody, and what is left in it expires.
         with contextlib.suppress(SharedStateError):
@@ -60,6 +63,8 @@ def session() -> Session:
         return _home.session
 
 
+# From the start, so that it comes after all that is registered later: children that are waited for still need it.
+@atexit.register
 def close() -> None:
     """End the server, as the end of the program does. The next shared object starts another."""
     global _home
@@ -117,12 +122,12 @@ def _open() -> _Home:
         session = Session(server, redis.password)
     elif found.compute_name == "localhost":
         embedded = EmbeddedServer()
-        session = Session(Server(program, expiry_s, folder=embedded.folder))
+        # It ends with the program, which may be stopped for a night and go on.
+        session = Session(Server(program, max(expiry_s, _EMBEDDED_EXPIRY_S), folder=embedded.folder))
     else:
         raise ConfigError(
             f"{found.origin}: objects that processes share live in a Redis server that functions of "
             f"{found.compute_name} can reach: configure a section redis with its host"
         )
     add_session(session)
-    atexit.register(close)
     return _Home(session, embedded)

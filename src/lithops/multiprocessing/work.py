@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import lru_cache
+from inspect import Parameter, Signature
+from multiprocessing import current_process
 from multiprocessing import pool as standard
 from typing import Any
 
@@ -26,6 +28,7 @@ class Setup:
     ) -> None:
         self.pool = os.urandom(8).hex()
         self.parent = ParentProcess.here()
+        self.authkey = bytes(current_process().authkey)
         self.initializer = initializer
         self.initargs = initargs
         self.stream = stream
@@ -34,7 +37,11 @@ class Setup:
 class Runner:
     """Runs tasks of one function. `mapper` is None, or the function of the standard library that runs a chunk."""
 
+    __signature__ = Signature([Parameter("work", Parameter.POSITIONAL_ONLY)])
+    """Given, since it takes longer to find out than all else that a small job needs."""
+
     def __init__(self, function: Callable[..., Any], mapper: Callable[..., Any] | None, setup: Setup) -> None:
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._function = function
         self._mapper = mapper
         self._setup = setup
@@ -44,14 +51,47 @@ class Runner:
     def __call__(self, work: Any) -> Any:
         setup = self._setup
         with (
-            member_of(_worker_process(setup.pool), setup.parent),
+            member_of(_worker_process(setup), setup.parent),
             streamed(setup.stream) if setup.stream else nullcontext(),
         ):
             _initialize(setup)
             if self._mapper is not None:
-                return self._mapper((self._function, work))
+                return _packed(self._mapper((self._function, work)))
             arguments, named = work
-            return self._function(*arguments, **named)
+            return _packed(self._function(*arguments, **named))
+
+
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+
+def _packed(value: Any) -> Any:
+    """A result that can travel for sure: pickled here, where what cannot be can be shown as the standard's is."""
+    if type(value) in _ATOMS or (type(value) in (list, tuple) and _ATOMS.issuperset(map(type, value))):
+        return value
+    import cloudpickle
+
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        return _Packed(cloudpickle.dumps(value, 5, buffers.append), buffers)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _standard.MaybeEncodingError(error, value) from error
+
+
+class _Packed:
+    """Is unpickled as what it was made of."""
+
+    def __init__(self, pickled: bytes, buffers: list[pickle.PickleBuffer]) -> None:
+        self._pickled = pickled
+        self._buffers = buffers
+
+    def __reduce__(self) -> Any:
+        return _unpacked, (pickle.PickleBuffer(self._pickled), self._buffers)
+
+
+def _unpacked(pickled: Any, buffers: list[Any]) -> Any:
+    return pickle.loads(pickled, buffers=buffers)
 
 
 _initialized: dict[str, BaseException | None] = {}
@@ -69,12 +109,19 @@ def _initialize(setup: Setup) -> None:
                 raise
     failed = _initialized[setup.pool]
     if failed is not None:
-        raise failed
+        raise failed.with_traceback(None)
 
 
-@lru_cache(maxsize=8)
-def _worker_process(pool: str) -> Any:  # noqa: ARG001 - one for each
-    number = os.getpid()
-    process: Any = Process(name=f"SpawnPoolWorker-{number}", daemon=True)
-    process._identity = (number,)
-    return process
+_processes: dict[str, Any] = {}
+
+
+def _worker_process(setup: Setup) -> Any:
+    """What `current_process` gives in a worker of that pool."""
+    if setup.pool not in _processes:
+        number = os.getpid()
+        process: Any = Process(name=f"SpawnPoolWorker-{number}", daemon=True)
+        process.authkey = setup.authkey
+        process._identity = (number,)
+        process._parent_pid = setup.parent.pid
+        _processes[setup.pool] = process
+    return _processes[setup.pool]

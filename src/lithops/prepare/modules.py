@@ -25,7 +25,10 @@ from lithops.prepare.imports import imported_modules
 SIZE_LIMIT = 20 * 2**20
 """Bytes, uncompressed. What is larger belongs into a runtime, not into every job."""
 
-_EVERYWHERE = frozenset({"__main__", "__mp_main__", "builtins", "lithops", "cloudpickle"})
+_EVERYWHERE = frozenset(
+    # The last two are of the standard library, but this library's own may stand in their place.
+    {"__main__", "__mp_main__", "builtins", "lithops", "cloudpickle", "multiprocessing", "concurrent"}
+)
 _CODE_SUFFIXES = (".py", ".so", ".pyd")
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
+import weakref
+from functools import partial
 from pathlib import Path
 
 from lithops.exceptions import ConfigError
@@ -44,10 +46,16 @@ class EmbeddedServer:
         _write(os.path.join(self.folder, "password"), password)
         settings = _SETTINGS.format(folder=self.folder, password=password, longest=_LONGEST_BODY)
         _write(os.path.join(self.folder, "settings"), settings)
-        self._leash = subprocess.Popen(
-            ["sh", "-c", _LEASH, binary, self.folder], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        read_end, self._leash = os.pipe()
+        # A child that this program forks may outlive it, and must not hold the leash.
+        os.register_at_fork(after_in_child=partial(_let_go, weakref.ref(self)))
+        self._shell = subprocess.Popen(
+            ["sh", "-c", _LEASH, binary, self.folder],
+            stdin=read_end,
+            stdout=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
+        os.close(read_end)
         try:
             self._wait_until_ready()
         except BaseException:
@@ -56,10 +64,15 @@ class EmbeddedServer:
 
     def close(self) -> None:
         """End it, and remove its folder."""
-        assert self._leash.stdin is not None
-        self._leash.stdin.close()
-        self._leash.wait()
+        self.let_go()
+        self._shell.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def let_go(self) -> None:
+        """Drop the leash: the server ends if nobody else holds it."""
+        leash, self._leash = self._leash, -1
+        if leash >= 0:
+            os.close(leash)
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _START_S
@@ -82,6 +95,12 @@ class EmbeddedServer:
             return Path(self.folder, "log").read_text(errors="replace")[-500:].strip() or "it said nothing"
         except OSError:
             return "it said nothing"
+
+
+def _let_go(server: weakref.ref[EmbeddedServer]) -> None:
+    found = server()
+    if found is not None:
+        found.let_go()
 
 
 def _short_folder() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -13,9 +14,14 @@ from lithops.exceptions import SharedStateError
 if TYPE_CHECKING:
     from lithops.shared.session import Session
 
-PRESENCE_S = 15.0
-"""A process that has said nothing for so long is gone."""
-_ROUND_S = 4.0
+PRESENCE_S = 60.0
+"""A process that has said nothing for so long is gone. C code that holds the interpreter's lock keeps it silent; those
+whose death is known are buried at once."""
+_ROUND_S = 15.0
+_APPEAR = """
+-- KEYS: presence, grave. ARGV: milliseconds. What was buried stays dead, though a cloud may let it run on.
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+"""
 
 
 class Keeper:
@@ -27,6 +33,8 @@ class Keeper:
         self._pid = 0
         self._stopped = threading.Event()
         self._extended_at = 0.0
+        self.lock = threading.Lock()
+        """Held while this process says something about itself."""
 
     def start(self) -> None:
         """Say at once that this process is there, and again and again from now on."""
@@ -47,14 +55,16 @@ class Keeper:
         session = self._session()
         if session is None:
             return
-        commands: list[tuple[object, ...]] = [
-            ("SET", session.presence(session.me), b"1", "PX", int(PRESENCE_S * 1000))
-        ]
+        with self.lock:
+            session.script(
+                _APPEAR, [session.presence(session.me), session.grave(session.me)], int(PRESENCE_S * 1000)
+            )
         now = time.monotonic()
         if now - self._extended_at > session.server.expiry_s / 4:
             self._extended_at = now
-            commands += [("PEXPIRE", key, session.expiry_ms) for key in session.held_keys()[1:]]
-        session.run_all(*commands)
+            keys = session.held_keys()
+            if keys:
+                session.run_all(*(("PEXPIRE", key, session.expiry_ms) for key in keys))
 
 
 def _tend_until(keeper: weakref.ref[Keeper], stopped: threading.Event) -> None:
@@ -62,9 +72,7 @@ def _tend_until(keeper: weakref.ref[Keeper], stopped: threading.Event) -> None:
         found = keeper()
         if found is None:
             return
-        try:
+        # Of a server that has failed, whoever uses it next is told; and it may come back.
+        with contextlib.suppress(SharedStateError):
             found.tend()
-        except SharedStateError:
-            # Whoever uses the server next is told; and it may come back.
-            continue
         del found

@@ -52,6 +52,16 @@ class Lines:
             client, used_s = self._free.pop()
         except IndexError:
             return self._redis.client()
-        if time.monotonic() - used_s > _IDLE_S and client.connection.can_read(0):
+        if time.monotonic() - used_s > _IDLE_S and _is_stale(client.connection):
             client.connection.disconnect()  # it opens again by itself
         return client
+
+
+def _is_stale(connection: Any) -> bool:
+    """Whether there is anything to read where nothing was asked for: the end, if not worse."""
+    from redis import RedisError
+
+    try:
+        return bool(connection.can_read(0))
+    except RedisError:
+        return True

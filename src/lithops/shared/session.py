@@ -61,8 +61,8 @@ class Session:
         self._keeper.start()
 
     def held_keys(self) -> list[str]:
-        """What the objects of this process use, and what says that it is alive."""
-        return [self.presence(self.me), *(key for holder in list(self._holders) for key in holder.keys)]
+        """What the objects of this process use."""
+        return [key for holder in list(self._holders) for key in holder.keys]
 
     # ------------------------------------------------------------ commands
 
@@ -144,6 +144,10 @@ class Session:
         """The key that is there as long as the process `name` is."""
         return f"{self.server.program}:alive:{name}"
 
+    def grave(self, name: str) -> str:
+        """The key that says of a process that it is gone for good."""
+        return f"{self.server.program}:buried:{name}"
+
     def is_alive(self, name: str) -> bool:
         """Whether the process of that name was there a moment ago."""
         return bool(self.run("EXISTS", self.presence(name)))
@@ -160,11 +164,12 @@ class Session:
 
     def leave(self) -> None:
         """This process ends in order: what it holds it holds for good, and nobody is to repair anything."""
-        self.run("SET", self.presence(self.me), b"left", "PX", self.expiry_ms)
+        with self._keeper.lock:
+            self.run("SET", self.presence(self.me), b"left", "PX", self.expiry_ms)
 
     def bury(self, name: str) -> None:
-        """The process is known to be gone: nobody needs to wait until that is noticed."""
-        self.run("DEL", self.presence(name))
+        """The process is known to be gone: nobody needs to wait until that is noticed, and it does not come back."""
+        self.run_all(("SET", self.grave(name), b"1", "PX", self.expiry_ms), ("DEL", self.presence(name)))
 
     # ------------------------------------------------------------ ending
 
@@ -225,7 +230,7 @@ def current_session() -> Session:
     # By name, since a configuration is read in a layer above, which functions of a cloud do not have.
     from importlib import import_module
 
-    return import_module("lithops.multiprocessing.program").session()  # type: ignore[no-any-return]
+    return import_module("lithops.multiprocessing.process").load("program").session()  # type: ignore[no-any-return]
 
 
 def appear_as(name: str) -> None:

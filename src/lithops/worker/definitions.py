@@ -15,9 +15,16 @@ def define(pickled: bytes) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def namespace(name: str, **special: Any) -> dict[str, Any]:  # noqa: ARG001 - it is the key
+def _namespace(name: str) -> dict[str, Any]:  # noqa: ARG001 - it is the key
+    return {}
+
+
+def namespace(name: str, **special: Any) -> dict[str, Any]:
     """The globals of functions that go by value to processes of one pool: what one sets, the others see."""
-    return special
+    found = _namespace(name)
+    for key, value in special.items():
+        found.setdefault(key, value)
+    return found
 
 
 def fill(set_state: Callable[[Any, Any], None], function: Any, state: tuple[Any, dict[str, Any]]) -> None:

@@ -14,13 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lithops import version
+from lithops.compute.base import Surroundings
 from lithops.exceptions import ConfigError
 from lithops.storage import registry as storage_registry
 
 _MODULES = (
     "__init__", "accounts", "cancelled", "clock", "constants", "exceptions", "registry", "settings", "version",
+    "concurrent/__init__", "concurrent/futures/__init__", "concurrent/futures/work",
+    "util/__init__", "util/joblib/__init__", "util/joblib/worker",
 )  # fmt: skip
-_PACKAGES = ("wire", "worker", "storage")
+_PACKAGES = ("wire", "worker", "storage", "shared")
+_PROCESSES = tuple(
+    f"multiprocessing/{name}"
+    for name in ("__init__", "config", "context", "identity", "output", "process", "work")
+)
+"""What functions need to be processes."""
+_CLIENTS_OWN = frozenset(
+    f"{name}.py"
+    for name in (
+        "shared/embedded", "multiprocessing/details", "multiprocessing/outbox", "multiprocessing/pool",
+        "multiprocessing/popen", "multiprocessing/program",
+    )
+)  # fmt: skip
+"""What starts processes and servers, which functions do not."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold: one that never changes."""
 _READABLE = 0o100644 << 16
@@ -43,12 +59,13 @@ class Package:
     """The SHA-256 of the files' names and contents, in hexadecimal digits."""
 
 
-def build(entry: Mapping[str, bytes], *, storage: str, backend: str) -> Package:
+def build(entry: Mapping[str, bytes], *, storage: str, backend: str, shares_state: bool = False) -> Package:
     """The package for functions of the compute backend `backend` that use the storage backend `storage`.
 
-    `entry` are files beside the library: the module that the cloud loads, and what it reads of settings.
+    With `shares_state` it has what reaches the objects that processes share. `entry` are files beside the library: the
+    module that the cloud loads, and what it reads of settings.
     """
-    files = {**dict(_library(storage, backend)), **entry}
+    files = {**dict(_library(storage, backend, shares_state=shares_state)), **entry}
     content = hashlib.sha256()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -62,16 +79,19 @@ def build(entry: Mapping[str, bytes], *, storage: str, backend: str) -> Package:
     return Package(buffer.getvalue(), content.hexdigest())
 
 
-def storage_requirements(storage: str) -> list[str]:
-    """What pip has to install for workers that use this storage backend."""
-    row = storage_registry.row(storage)
-    return [] if row is None or row.extra is None else _SDKS[row.extra]
+def worker_requirements(surroundings: Surroundings) -> list[str]:
+    """What pip has to install for workers: the SDK of their storage, and what reaches the objects that they share."""
+    row = storage_registry.row(surroundings.storage)
+    extras = [] if row is None or row.extra is None else [row.extra]
+    if surroundings.shares_state and "redis" not in extras:
+        extras.append("redis")
+    return [requirement for extra in extras for requirement in _SDKS[extra]]
 
 
-def _library(storage: str, backend: str) -> Iterator[tuple[str, bytes]]:
+def _library(storage: str, backend: str, *, shares_state: bool) -> Iterator[tuple[str, bytes]]:
     root = Path(version.__file__).parent
-    paths = [root / f"{name}.py" for name in _MODULES]
-    for package in _PACKAGES:
+    paths = [root / f"{name}.py" for name in (*_MODULES, *_PROCESSES)]
+    for package in (*_PACKAGES, "multiprocessing") if shares_state else _PACKAGES:
         paths += [
             path for path in (root / package).rglob("*.py") if "backends" not in path.parts[len(root.parts) :]
         ]
@@ -84,8 +104,10 @@ def _library(storage: str, backend: str) -> Iterator[tuple[str, bytes]]:
         folder / "__init__.py",
         folder / "entry.py",
     ]
-    for path in paths:
-        yield f"lithops/{path.relative_to(root).as_posix()}", path.read_bytes()
+    for path in dict.fromkeys(paths):
+        name = path.relative_to(root).as_posix()
+        if name not in _CLIENTS_OWN:
+            yield f"lithops/{name}", path.read_bytes()
     yield from _cloudpickle()
 
 

@@ -39,7 +39,7 @@ from lithops.compute.backends.aws_lambda.policies import of_user
 from lithops.compute.backends.aws_lambda.prices import prices
 from lithops.compute.backends.aws_lambda.roles import Roles
 from lithops.compute.base import Finding, Limits, Prices, Response, RuntimeInfo, Surroundings
-from lithops.compute.serverless.package import Package, storage_requirements
+from lithops.compute.serverless.package import Package, worker_requirements
 from lithops.compute.serverless.package import build as build_package
 from lithops.exceptions import ComputeError
 from lithops.version import __version__
@@ -176,9 +176,7 @@ class AwsLambda:
     @property
     def _sdk(self) -> list[str]:
         """What pip has to install for the storage beside what Lambda has."""
-        return [
-            each for each in storage_requirements(self._surroundings.storage) if not each.startswith("boto3")
-        ]
+        return [each for each in worker_requirements(self._surroundings) if not each.startswith("boto3")]
 
     def _sdk_layers(self, python: str) -> Layers | None:
         """The SDK of another cloud's storage, which the default runtime lacks; None: nothing is missing."""
@@ -209,7 +207,12 @@ class AwsLambda:
 
     @functools.cached_property
     def _package(self) -> Package:
-        return build_package({}, storage=self._surroundings.storage, backend=self.name)
+        return build_package(
+            {},
+            storage=self._surroundings.storage,
+            backend=self.name,
+            shares_state=self._surroundings.shares_state,
+        )
 
     def _check(self, function: str, info: RuntimeInfo) -> None:
         """Images are whatever their Dockerfile says: Python and release are asked for."""

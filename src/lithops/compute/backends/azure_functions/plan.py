@@ -11,7 +11,7 @@ from typing import Any
 
 from lithops.compute.backends.azure_functions.config import AzureFunctionsConfig, memory_size
 from lithops.compute.base import ComputeError, RuntimeInfo, Surroundings
-from lithops.compute.serverless.package import Package, build, storage_requirements
+from lithops.compute.serverless.package import Package, build, worker_requirements
 from lithops.storage.credentials import VARIABLE
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -87,12 +87,13 @@ def make_plan(
             queue=config.trigger == "pub/sub",
         ),
         "host.json": json.dumps(host_settings(config.runtime_timeout), indent=1),
-        "requirements.txt": _requirements(surroundings.storage, requirements),
+        "requirements.txt": _requirements(surroundings, requirements),
     }
     package = build(
         {name: text.encode() for name, text in files.items()},
         storage=surroundings.storage,
         backend="azure_functions",
+        shares_state=surroundings.shares_state,
     )
     variables = {**config.env_vars, **_environment(surroundings)}
     most = max(_FEWEST_INSTANCES, config.max_workers)
@@ -129,7 +130,7 @@ def _environment(surroundings: Surroundings) -> dict[str, str]:
     return {name: value for name, value in surroundings.environment.items() if name != own}
 
 
-def _requirements(storage: str, custom: str) -> str:
+def _requirements(surroundings: Surroundings, custom: str) -> str:
     """The user's own come last, so that errors of the build name their lines."""
-    lines = ["azure-functions", *storage_requirements(storage), *custom.splitlines()]
+    lines = ["azure-functions", *worker_requirements(surroundings), *custom.splitlines()]
     return "".join(f"{line}\n" for line in lines)

@@ -16,7 +16,7 @@ from typing import Any
 from lithops.compute.backends.gcp_functions.config import EGRESS, GcpFunctionsConfig
 from lithops.compute.backends.gcp_functions.sizes import cpus
 from lithops.compute.base import RuntimeInfo, Surroundings
-from lithops.compute.serverless.package import Package, build, storage_requirements
+from lithops.compute.serverless.package import Package, build, worker_requirements
 from lithops.exceptions import ComputeError
 from lithops.storage.credentials import VARIABLE as CREDENTIALS_VARIABLE
 
@@ -75,9 +75,11 @@ def wanted(
 ) -> Wanted:
     """The function of a runtime with so much memory; `extra` is the text of a custom one's requirements."""
     python = own_python()
-    requirements = [_FRAMEWORK, *storage_requirements(surroundings.storage), *extra.splitlines()]
+    requirements = [_FRAMEWORK, *worker_requirements(surroundings), *extra.splitlines()]
     files = {"main.py": _MAIN, "requirements.txt": "".join(f"{line}\n" for line in requirements).encode()}
-    package = build(files, storage=surroundings.storage, backend="gcp_functions")
+    package = build(
+        files, storage=surroundings.storage, backend="gcp_functions", shares_state=surroundings.shares_state
+    )
     settings: dict[str, Any] = {
         "runtime": default_runtime(python),
         "memory_mb": memory_mb,

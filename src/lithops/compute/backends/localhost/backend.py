@@ -44,6 +44,8 @@ _INLINE_BYTES = 8 << 20
 _STARTUP_S = 60.0
 _PATIENCE_S = 0.01
 """A call that runs for longer gives back the calls that wait behind it."""
+_SLOW_S = 1.0
+"""A process that has not started a call within this may be in trouble: another one is to have the call."""
 _COALESCE_S = 0.0005
 """While statuses pour in, the reader rests this long between reads, so that it handles many at a time."""
 _COALESCE_FROM = 4
@@ -51,6 +53,8 @@ _MOMENT_S = 0.01
 """A process that was killed ends within this, a container does not."""
 _BURY_S = 0.2
 """A process that has closed its pipe has ended, or is about to: nobody else waits longer for it to do so."""
+_IDLE_S = 10.0
+"""A process that has had nothing to do for so long is ended, if there are more of them than are to be kept."""
 _OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -70,7 +74,9 @@ class LocalhostCompute:
             adaptive_batches=True,
         )
         self._calls_per_worker = config.calls_per_worker or math.inf
+        self._idle_workers = math.inf if config.idle_workers is None else config.idle_workers
         self._idle: list[WorkerProcess] = []
+        """The last one is the next to be used."""
         self._busy: dict[WorkerProcess, Assignment] = {}
         self._ending: list[WorkerProcess] = []
         self._memory_kills = count_memory_kills()
@@ -115,6 +121,10 @@ class LocalhostCompute:
         for process, assignment in list(self._busy.items()):
             if assignment.task.task_id == task_id:
                 self._reclaim(process)
+                # What it has reported meanwhile counts, and would be lost with it.
+                self._read(process)
+                if process not in self._busy:
+                    continue
                 running = assignment.running
                 if running is not None and running.index in set(indexes):
                     self._lose(process, Failure(FailureKind.CANCELLED, "cancelled", "the call was cancelled"))
@@ -127,7 +137,9 @@ class LocalhostCompute:
     def receive(self, timeout_s: float) -> Sequence[CallStatus]:
         """Statuses that arrived, and those of calls whose process died or whose time is up."""
         self._rest()
-        wait_s = 0.0 if self._ready_statuses else min(timeout_s, self._next_check_s())
+        wait_s = (
+            0.0 if self._ready_statuses else min(timeout_s, self._next_check_s(), self._next_dismissal_s())
+        )
         for key, events in self._selector.select(max(0.0, wait_s)):
             if key.fd == self._wake_read:
                 with contextlib.suppress(BlockingIOError):
@@ -138,6 +150,8 @@ class LocalhostCompute:
                 key.data.flush()
                 self._watch(key.data)
         self._check_running(time.monotonic())
+        if self._next_dismissal_s() <= 0:
+            self._dismiss(self._idle.pop(0))
         statuses, self._ready_statuses = self._ready_statuses, []
         self._rest_until = time.monotonic() + _COALESCE_S if len(statuses) >= _COALESCE_FROM else 0.0
         return statuses
@@ -212,6 +226,19 @@ class LocalhostCompute:
         if process.wait(_MOMENT_S) is None:
             self._ending.append(process)
 
+    def _next_dismissal_s(self) -> float:
+        """Seconds until there has been one process too many for long enough."""
+        if len(self._idle) <= self._idle_workers:
+            return math.inf
+        return self._idle[0].idle_since + _IDLE_S - time.monotonic()
+
+    def _dismiss(self, process: WorkerProcess) -> None:
+        """Have an idle process end in order, which nobody waits for."""
+        self._selector.unregister(process.statuses_fd)
+        process.say_goodbye()
+        process.close()
+        self._ending = [ending for ending in self._ending if ending.wait(0) is None] + [process]
+
     def _read(self, process: WorkerProcess) -> None:
         frames = process.read()
         if frames is None:
@@ -247,6 +274,7 @@ class LocalhostCompute:
         if self._busy[process].running is None:
             del self._busy[process]
             if process.calls < self._calls_per_worker:
+                process.idle_since = time.monotonic()
                 self._idle.append(process)
             else:
                 process.say_goodbye()
@@ -261,7 +289,11 @@ class LocalhostCompute:
         now = time.monotonic()
         return min(
             assignment.since
-            + (_PATIENCE_S if assignment.is_news and process.ready else self._allowed_s(process))
+            + (
+                _PATIENCE_S + assignment.slow_start_s
+                if assignment.is_news and process.ready
+                else self._allowed_s(process)
+            )
             - now
             for process, assignment in self._busy.items()
         )
@@ -288,9 +320,13 @@ class LocalhostCompute:
     def _check_running(self, now: float) -> None:
         for process, assignment in list(self._busy.items()):
             ran_s = now - assignment.since
-            if assignment.is_news and process.ready and ran_s > _PATIENCE_S:
-                self._reclaim(process)
-                self._announce(process, assignment)
+            if assignment.is_news and process.ready and ran_s > _PATIENCE_S + assignment.slow_start_s:
+                if ran_s < _SLOW_S and not process.has_begun(assignment.unreported):
+                    # It still reads the task. Its first call is to start before others that come later.
+                    assignment.slow_start_s = ran_s
+                else:
+                    self._reclaim(process)
+                    self._announce(process, assignment)
             if process in self._busy and ran_s > self._allowed_s(process):
                 # Its report may be in the pipe already: then it was in time.
                 frames = process.read() if process.ready else []
@@ -360,7 +396,8 @@ class LocalhostCompute:
         count = min(process.reclaim(), assignment.unreported - keep)
         self._ready_statuses.extend(
             CallStatus(task.job.job_key, call.index, Phase.DECLINED, task.task_id, call.attempt)
-            for call in assignment.shorten(count)
+            # The last one first, since each is put before all others that wait.
+            for call in reversed(assignment.shorten(count))
         )
         self._free_if_done(process)
 

@@ -25,6 +25,8 @@ class LocalhostConfig:
 
     calls_per_worker: Annotated[int, Between(1)] | None = None
     """After so many calls a worker process is replaced by a new one; none: it is kept."""
+    idle_workers: Annotated[int, Between(0)] | None = None
+    """So many worker processes stay when there is nothing to do for a while; none: all of them."""
 
     @property
     def processes(self) -> int:

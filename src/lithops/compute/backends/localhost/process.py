@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import signal
 import subprocess
+import sys
+import termios
 from collections import deque
 from typing import ClassVar
 
@@ -43,6 +46,7 @@ class WorkerProcess:
         """Whether it has reported on any call."""
         self.calls = 0
         """How many calls it has reported on."""
+        self.idle_since = 0.0
         self._known_jobs: dict[str, JobSpec] = {}
         self._reader = FrameReader()
         self._outbox: deque[memoryview] = deque()
@@ -97,6 +101,12 @@ class WorkerProcess:
         except BlockingIOError:
             return 0
 
+    def has_begun(self, calls: int) -> bool:
+        """Whether it has started the first of so many calls that it has in hand."""
+        unused = bytearray(4)
+        fcntl.ioctl(self._unused_claims_fd, termios.FIONREAD, unused)
+        return int.from_bytes(unused, sys.byteorder) < calls
+
     # ------------------------------------------------------------ ending
 
     def kill(self) -> None:
@@ -134,6 +144,8 @@ class Assignment:
         self._reported = 0
         self.since = now
         """When the running call started, as far as is known here."""
+        self.slow_start_s = 0.0
+        """How much later than it was to start the running call may have started."""
         self.announced = -1
         """The call of which it has been said that it is running."""
 
@@ -141,6 +153,7 @@ class Assignment:
         """So many calls have ended, and the next one has started."""
         self._reported += count
         self.since = now
+        self.slow_start_s = 0.0
 
     def shorten(self, count: int) -> tuple[Call, ...]:
         """Take the last `count` calls out of the task and give them back."""

@@ -1,0 +1,1 @@
+"""Stands for the standard library's package `concurrent`: see `lithops.concurrent.futures`."""

@@ -1,0 +1,99 @@
+"""What is sent in place of a function: it sets the worker up first. Workers import this module and none beside it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from inspect import Parameter, Signature
+from typing import Any
+
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+
+INITIALIZER_FAILED = "lithops_initializer_failed"
+"""The attribute of an error which says that the initializer has failed, and how."""
+
+
+class Setup:
+    """What a worker does once, before its first call for an executor."""
+
+    def __init__(self, initializer: Function | None, initargs: Arguments, thread_name: str = "") -> None:
+        self.executor = os.urandom(8).hex()
+        """A name for the executor."""
+        self._initializer = initializer
+        self._initargs = initargs
+        self._thread_name = thread_name
+
+    def apply(self) -> None:
+        """Set this worker up, unless it is. Raises `BrokenExecutor` if the initializer has failed, now or before."""
+        if self.executor not in _outcomes:
+            _outcomes[self.executor] = self._run()
+        failure = _outcomes[self.executor]
+        if failure is not None:
+            raise _broken(failure) from failure
+
+    def _run(self) -> BaseException | None:
+        if self._thread_name:
+            threading.current_thread().name = f"{self._thread_name}_{os.getpid()}"
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, as in the standard library
+                return error
+        return None
+
+
+_outcomes: dict[str, BaseException | None] = {}
+"""In a worker: the executors that it has been set up for, and the errors of their initializers."""
+
+
+class Runner:
+    """Makes calls of some functions, which are told by their numbers."""
+
+    __signature__ = Signature(
+        [Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("number", "args", "kwargs")]
+    )
+    """Given, since to find it out takes longer than most of what else a job needs."""
+
+    def __init__(self, functions: list[Function], setup: Setup) -> None:
+        self.__name__ = _name(functions[0])
+        self.namespace = setup.executor
+        """Functions and initializer share their globals in a worker: see `lithops.prepare.serialize`."""
+        self._functions = functions
+        self._setup = setup
+
+    def __call__(self, number: int, args: Arguments, kwargs: dict[str, Any]) -> Any:
+        self._setup.apply()
+        return self._functions[number](*args, **kwargs)
+
+
+class Chunked:
+    """Calls a function once for each tuple of arguments in a chunk, and gives the list of results."""
+
+    def __init__(self, function: Function) -> None:
+        self.__name__ = _name(function)
+        self._function = function
+
+    def __call__(self, chunk: list[Arguments]) -> list[Any]:
+        return [self._function(*args) for args in chunk]
+
+
+def chunks(arguments: Iterable[Arguments], size: int) -> Iterator[list[Arguments]]:
+    """The arguments in lists of `size`, the last of which may be shorter."""
+    remaining = iter(arguments)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
+
+
+def _broken(failure: BaseException) -> BaseException:
+    from concurrent.futures import BrokenExecutor  # which takes longer to import than most of the worker
+
+    error = BrokenExecutor("the initializer failed")
+    setattr(error, INITIALIZER_FAILED, f"{type(failure).__name__}: {failure}")
+    return error
+
+
+def _name(function: Function) -> str:
+    return getattr(function, "__name__", type(function).__name__)
