@@ -178,6 +178,27 @@ def test_a_server_that_does_not_start_is_spoken_of(monkeypatch: pytest.MonkeyPat
     assert set(os.listdir(os.environ["TMPDIR"])) == before
 
 
+UNREACHABLE = """
+import lithops.multiprocessing as mp
+try:
+    mp.Queue()
+except ConnectionError as error:
+    print(error)
+"""
+
+
+def test_a_configured_server_that_is_not_there_is_said_once(
+    run_program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITHOPS_CONFIG", '{"redis": {"host": "127.0.0.1", "port": 1, "hots": "x"}}')
+    ended = run_program(UNREACHABLE)
+    assert "127.0.0.1:1" in ended.stdout
+    assert "section redis" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    assert "hots" in ended.stderr
+    assert "host" in ended.stderr
+
+
 FORKING = """
 import os, sys, time
 import lithops.multiprocessing as mp

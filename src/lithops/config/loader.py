@@ -91,6 +91,8 @@ def resolve(
     rabbitmq = check_section(
         RabbitmqSection, source.section("rabbitmq"), section="rabbitmq", origin=source.origin
     )
+    if storage_name != "redis":
+        _known_part(source, "redis", _NONE, [RedisConfig])
     redis = _read_section(RedisConfig, source, "redis", changes.get("redis", _NONE))
     raw.update(lithops=dataclasses.asdict(lithops), rabbitmq=dataclasses.asdict(rabbitmq))
     raw["redis"] = {**raw.get("redis", {}), **dataclasses.asdict(redis)}

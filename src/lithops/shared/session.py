@@ -174,13 +174,20 @@ class Session:
     # ------------------------------------------------------------ ending
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the connections. With `remove`, the program has ended: nothing of it is left in the server."""
+        """Let go of the connections. With `remove`, the program has ended: nothing of it is left in the server.
+
+        Raises `SharedStateError`.
+        """
         self._keeper.stop()
-        if remove:
-            for key in self._redis.scan_iter(f"{self.server.program}:*", count=10_000):
-                self._redis.unlink(key)
-        self._lines.close()
-        self._redis.close()
+        try:
+            if remove:
+                for key in self._redis.scan_iter(f"{self.server.program}:*", count=10_000):
+                    self._redis.unlink(key)
+        except self._errors() as error:
+            raise self._translate(error) from error
+        finally:
+            self._lines.close()
+            self._redis.close()
 
     def _errors(self) -> type[Exception]:
         import redis
