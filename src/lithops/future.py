@@ -22,7 +22,6 @@ from lithops.wire.messages import CallStatus, Failure, Phase, unpack_stats
 from lithops.wire.pickles import load
 
 logger = logging.getLogger(__name__)
-
 _UNREAD: Any = object()
 
 

@@ -59,7 +59,7 @@ def test_parameters_are_the_standards(cls: str) -> None:
 
 @pytest.mark.parametrize("method", _METHODS)
 def test_contexts(method: str, tmp_path: Path) -> None:
-    context: Any = lithops_mp.get_context(method)
+    context = lithops_mp.get_context(method)
     assert context is lithops_mp.get_context(method)
     assert context.get_start_method() == method
     assert context.get_context() is context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +171,7 @@ def test_a_fork_of_the_program_has_processes_of_its_own(run_program: RunProgram,
 """
     )
     assert program.stdout == "ready\nin the fork\n0 []\n3 [True, True]\nTrue\n"
-    assert program.stderr == ""
+    assert "Traceback" not in program.stderr
 
 
 def test_a_fork_does_not_keep_a_sentinel_silent(run_program: RunProgram) -> None:
@@ -236,4 +235,3 @@ if __name__ == "__main__":
 """
     )
     assert program.stdout == "0\n"
-    assert os.getpid()

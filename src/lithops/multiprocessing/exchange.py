@@ -43,26 +43,15 @@ IS_UP = """
 local process = redis.call('GET', KEYS[1])
 local up = process and redis.call('GET', ARGV[1] .. process) == '1'
 """
-# Of a large message, the server keeps the pieces as long as the list.
-PUT = """
-local function put(list, large, expiry, head, element)
-  redis.call('RPUSH', list, head .. element)
-  redis.call('PEXPIRE', list, expiry)
-  if string.byte(element) == 76 then
-    redis.call('SADD', large, string.match(element, ' (.*)$'))
-    redis.call('PEXPIRE', large, expiry)
-  end
-end
-"""
 # KEYS: manager | presence prefix
 _LOOK = IS_UP + "return up and 1 or 0"
 # KEYS: manager, its list, large messages | presence prefix, ms of life, what comes before the element, element
 _ASK = (
     IS_UP
-    + PUT
+    + messages.PUSH
     + """
 if not up then return 0 end
-put(KEYS[2], KEYS[3], ARGV[2], ARGV[3], ARGV[4])
+push(KEYS[2], ARGV[4], KEYS[3], ARGV[2], ARGV[3])
 return 1
 """
 )

@@ -34,10 +34,11 @@ _PIECES_AHEAD = 4
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _PLAIN_ITEMS = 50
 
-# What every script that puts an element does. A large message is noted, so that its pieces live as long as the list.
+# What every script that puts an element does, after a head if there is one. Large messages are noted: their pieces
+# live as long as the list.
 PUSH = """
-local function push(list, element, large, expiry)
-  redis.call('RPUSH', list, element)
+local function push(list, element, large, expiry, head)
+  redis.call('RPUSH', list, (head or '') .. element)
   redis.call('PEXPIRE', list, expiry)
   if string.byte(element) == 76 then
     redis.call('SADD', large, string.match(element, ' (.*)$'))

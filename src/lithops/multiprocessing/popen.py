@@ -15,6 +15,7 @@ from lithops.executors import FunctionExecutor
 from lithops.future import ResponseFuture
 from lithops.multiprocessing import program
 from lithops.multiprocessing.details import export
+from lithops.multiprocessing.handles import handed_to
 from lithops.multiprocessing.identity import ParentProcess, is_interrupted
 from lithops.multiprocessing.output import printer, show
 from lithops.multiprocessing.process import run_process
@@ -58,9 +59,10 @@ class Popen:
         # What is pickled now is told that it goes to a process.
         _context.set_spawning_popen(self)
         try:
-            self._future: ResponseFuture = executor.map_apart(
-                run_process, [arguments], program.call_options(executor)
-            )[0]
+            with handed_to(self._name):
+                self._future: ResponseFuture = executor.map_apart(
+                    run_process, [arguments], program.call_options(executor)
+                )[0]
         except BaseException:
             self.close()
             raise
@@ -138,10 +140,10 @@ class Popen:
         code = _LOST
         try:
             show(future.logs, failed=not future.success)
+            program.note_end(self._name, in_order=future.success)
             if future.success:
                 code, last_words = future.value()
             else:
-                program.bury(self._name)
                 code, last_words = self._death(future)
             show(last_words, failed=True)
             export([future], self._process_name)

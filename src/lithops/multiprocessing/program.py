@@ -15,9 +15,10 @@ from lithops.config.model import LithopsSection, Settings
 from lithops.exceptions import ConfigError, SharedStateError
 from lithops.executors import FunctionExecutor
 from lithops.multiprocessing import config, output
+from lithops.multiprocessing.handles import close_handles
 from lithops.shared.embedded import EmbeddedServer
 from lithops.shared.server import VARIABLE, Server
-from lithops.shared.session import Session, add_session, remove_session
+from lithops.shared.session import Session, add_session, open_sessions, remove_session
 
 _UNLIMITED_S = 10 * 365 * 86_400.0
 """The standard library's processes have no time limit. Those of a cloud have the cloud's."""
@@ -99,14 +100,14 @@ def call_options(executor: FunctionExecutor) -> dict[str, Any]:
     return {"extra_env": env, "timeout": _UNLIMITED_S if executor.backend == "localhost" else None}
 
 
-def bury(name: str) -> None:
-    """A process of this program has not ended in order: nobody needs to wait until that is noticed."""
-    with _lock:
-        found = _home
-    if found is not None and found.pid == os.getpid():
+def note_end(name: str, *, in_order: bool) -> None:
+    """A process that this one has started has ended: nobody needs to wait until that is noticed."""
+    for session in open_sessions():
         # If the server has failed, whoever uses it next is told.
         with contextlib.suppress(SharedStateError):
-            found.session.bury(name)
+            if not in_order:
+                session.bury(name)
+            close_handles(session, name)
 
 
 def _open() -> _Home:

@@ -142,7 +142,9 @@ class _Items:
         """False: the queue has been full all the time."""
         if not self._maxsize:
             element = self.store.wrap(segments)
-            self.session.script(_PUT, self._keys[:3], element, self.session.expiry_ms, self._counted)
+            self.session.script(
+                _PUT, self._keys[:3], element, self.session.expiry_ms, self._counted, wakes=True
+            )
             return True
         return self._put_bounded(self.store.wrap(segments), block, timeout_s)
 

@@ -16,7 +16,6 @@ from lithops.multiprocessing.exchange import (
     IS_UP,
     LAST,
     MORE,
-    PUT,
     RELEASE,
     DirectLine,
     Line,
@@ -44,7 +43,7 @@ return 1
 """
 )
 # KEYS: list, large messages | ms of life, what comes before the element, element
-_ANSWER = PUT + "put(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])"
+_ANSWER = messages.PUSH + "push(KEYS[1], ARGV[3], KEYS[2], ARGV[1], ARGV[2])"
 
 
 class Reception:

@@ -16,18 +16,25 @@ _IDLE_S = 1.0
 class Lines:
     """The connections of one process. Safe in threads; a forked child gets others."""
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, *, spin_s: float) -> None:
+        """`spin_s` is how long such a moment is; 0: there is none."""
         self._redis = redis
+        self._spin_s = spin_s
         self._pid = os.getpid()
         self._free: list[tuple[Any, float]] = []
 
-    def ask(self, *command: Any) -> Any:
-        """The server's answer, as it comes. Raises the client's errors; nothing is sent twice."""
+    def ask(self, *command: Any, spins: bool = True) -> Any:
+        """The server's answer, as it comes. Raises the client's errors; nothing is sent twice.
+
+        With `spins`, the answer is looked for a moment before this thread sleeps.
+        """
         from redis import ResponseError
 
         client = self._take()
         try:
             client.connection.send_command(*command)
+            if spins and self._spin_s:
+                self._spin(client.connection)
             answer = client.connection.read_response()
         except ResponseError:
             self._free.append((client, time.monotonic()))
@@ -39,6 +46,11 @@ class Lines:
             raise
         self._free.append((client, time.monotonic()))
         return answer
+
+    def _spin(self, connection: Any) -> None:
+        until = time.perf_counter() + self._spin_s
+        while not connection.can_read(0) and time.perf_counter() < until:
+            pass
 
     def close(self) -> None:
         free, self._free = self._free, []

@@ -28,6 +28,11 @@ SLICE_S = 5.0
 """So long a command blocks in the server at most."""
 
 
+_SPIN_S = 60e-6
+"""To sleep and be woken takes longer than a server on this machine takes to answer: for so long a thread looks for the
+answer first."""
+
+
 class Holder(Protocol):
     """What uses keys of the server."""
 
@@ -43,7 +48,7 @@ class Session:
     def __init__(self, server: Server, password: str | None = None) -> None:
         self.server = server
         self._redis: Any = server.connect(password)
-        self._lines = Lines(self._redis)
+        self._lines = Lines(self._redis, spin_s=_SPIN_S if server.folder else 0.0)
         self._scripts: dict[str, str] = {}
         self._holders: weakref.WeakSet[Any] = weakref.WeakSet()
         self._keeper = Keeper(self)
@@ -83,13 +88,14 @@ class Session:
         except self._errors() as error:
             raise self._translate(error) from error
 
-    def script(self, lua: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a script in the server, at once and undisturbed."""
+    def script(self, lua: str, keys: Sequence[str], *arguments: Any, wakes: bool = False) -> Any:
+        """Run a script in the server, at once and undisturbed. With `wakes` it wakes another process, which may need
+        this one's processor."""
         digest = self._scripts.get(lua)
         if digest is None:
             digest = self._scripts[lua] = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
         try:
-            return self._lines.ask("EVALSHA", digest, len(keys), *keys, *arguments)
+            return self._lines.ask("EVALSHA", digest, len(keys), *keys, *arguments, spins=not wakes)
         except self._errors() as error:
             if type(error).__name__ != "NoScriptError":
                 raise self._translate(error) from error
@@ -227,6 +233,12 @@ def remove_session(session: Session) -> None:
     """It is closed: the next one to ask gets a new one."""
     with _lock:
         _sessions.pop(session.server, None)
+
+
+def open_sessions() -> list[Session]:
+    """All of this process."""
+    with _lock:
+        return list(_sessions.values())
 
 
 def current_session() -> Session:

@@ -305,14 +305,9 @@ class LocalhostCompute:
             assignment.announced = running.index
             self._ready_statuses.append(
                 CallStatus(
-                    task.job.job_key,
-                    running.index,
-                    Phase.STARTED,
-                    task.task_id,
-                    running.attempt,
-                    process.name,
+                    task.job.job_key, running.index, Phase.STARTED, task.task_id, running.attempt, process.name
                 )
-            )
+            )  # fmt: skip
 
     def _allowed_s(self, process: WorkerProcess) -> float:
         return self._busy[process].task.job.timeout_s if process.ready else _STARTUP_S
@@ -377,16 +372,10 @@ class LocalhostCompute:
         phase = Phase.CANCELLED if failure.kind is FailureKind.CANCELLED else Phase.LOST
         self._ready_statuses.append(
             CallStatus(
-                task.job.job_key,
-                running.index,
-                phase,
-                task.task_id,
-                running.attempt,
-                process.name,
-                failure=failure,
-                logs=process.last_words(),
+                task.job.job_key, running.index, phase, task.task_id, running.attempt, process.name,
+                failure=failure, logs=process.last_words(),
             )
-        )
+        )  # fmt: skip
         self._retire(process)
 
     def _reclaim(self, process: WorkerProcess, *, keep: int = 0) -> None:
