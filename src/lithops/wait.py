@@ -66,7 +66,7 @@ def wait(
         failed.result()  # which may be a KeyboardInterrupt too, but that of a call
     split = [future for future in futures if future.done], [future for future in futures if not future.done]
     if download_results:
-        _download(split[0], threadpool_size)
+        download(split[0], threadpool_size)
     return split
 
 
@@ -287,7 +287,7 @@ def _returned_futures(futures: list[ResponseFuture]) -> list[ResponseFuture]:
     return [inner for future in futures if future.futures for inner in flatten(future.value())]
 
 
-def _download(futures: list[ResponseFuture], threadpool_size: int) -> None:
+def download(futures: list[ResponseFuture], threadpool_size: int) -> None:
     """Read the results that lie in the storage, several at a time."""
     stored = [future for future in futures if future.success and _is_stored(future)]
     if len(stored) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import queue
 import sys
@@ -19,12 +20,15 @@ from lithops.multiprocessing.inputs import Input, Task
 from lithops.multiprocessing.output import Printer, show
 from lithops.multiprocessing.work import CHUNKED, Runner, Setup
 from lithops.prepare.serialize import serialize_function
+from lithops.wait import download
 
 _AHEAD_BYTES = 64 << 20
 """Of an iterator's elements so many bytes may be under way: large ones are not read far ahead of the workers."""
 _SENT_AT_ONCE = 4
 """Jobs of up to so many calls for each worker are sent as one task to each: that saves journeys. It is the number of
 chunks into which the standard library divides a map."""
+_READERS = 64
+"""So many results are read from the storage at once."""
 
 Place = tuple[int, int]
 _standard: Any = standard
@@ -143,19 +147,12 @@ class Outbox:
     def _send_all(self) -> None:
         """Send what is there, all that has come in the meantime together."""
         while (tasks := self._unsent.get()) is not None:
-            self._gather(tasks)
+            _gather(self._unsent, tasks.extend)
             for runner, places, work in _jobs(tasks, self._setup):
                 self._send(runner, places, work)
             # The arguments are the user's, who may have let go of them.
             del tasks
             runner = places = work = None  # type: ignore[assignment]
-
-    def _gather(self, tasks: list[Task]) -> None:
-        """Add what else is there."""
-        with contextlib.suppress(queue.Empty):
-            while (more := self._unsent.get_nowait()) is not None:
-                tasks += more
-            self._unsent.put(None)
 
     def _send(self, runner: Runner | BaseException, places: list[Place], work: list[Any]) -> None:
         try:
@@ -188,14 +185,20 @@ class Outbox:
     # ------------------------------------------------------------ collecting
 
     def _collect(self) -> None:
-        while (ended := self._ended.get()) is not None:
-            place, future = ended
-            if future.logs:
-                show(future.logs, failed=not future.success)
-            if self._finished is not None:
-                self._finished.append(future)
-            self._settle(place, _outcome(future))
-            del ended, future
+        while (first := self._ended.get()) is not None:
+            ended = collections.deque([first])
+            del first
+            _gather(self._ended, ended.append)
+            download([future for _, future in ended], _READERS)
+            while ended:
+                self._note_outcome(*ended.popleft())
+
+    def _note_outcome(self, place: Place, future: ResponseFuture) -> None:
+        if future.logs:
+            show(future.logs, failed=not future.success)
+        if self._finished is not None:
+            self._finished.append(future)
+        self._settle(place, _outcome(future))
 
     def _settle(self, place: Place, outcome: tuple[bool, Any]) -> None:
         result = self._results.get(place[0])
@@ -240,6 +243,14 @@ def _jobs(tasks: list[Task], setup: Setup) -> Iterator[tuple[Runner | BaseExcept
         work.append((element,))
     if places:
         yield Runner(*last, setup), places, work
+
+
+def _gather(source: queue.SimpleQueue[Any], add: Callable[[Any], object]) -> None:
+    """Add what else is there. The mark of the end stays."""
+    with contextlib.suppress(queue.Empty):
+        while (more := source.get_nowait()) is not None:
+            add(more)
+        source.put(None)
 
 
 def _start(target: Callable[..., None], *arguments: Any) -> threading.Thread:
