@@ -14,8 +14,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lithops.multiprocessing.layouts import ByParts, Field, is_native
+from lithops.multiprocessing.layouts import is_native
 from lithops.multiprocessing.memory import Memory
+from lithops.wire.structures import ByParts, Field
 
 _BLOCK_BYTES = 65_536
 _LARGEST_UNIT = 8

@@ -183,6 +183,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no 
         return reduced
 
     def _reduce_class(self, value: type) -> Any:
+        if (
+            "ctypes" in sys.modules
+            and type(value).__module__ == "_ctypes"
+            and not self._by_value.is_importable(value)
+        ):
+            from lithops.wire.structures import STRUCTURES, ByParts
+
+            if isinstance(value, STRUCTURES):
+                return ByParts(value).__reduce__()
         if self._definitions is None or self._by_value.is_importable(value):
             return super().reducer_override(value)
         if id(value) not in self._definitions:
