@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
 import queue
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from aws_fixtures import AwsProgram
 from aws_fixtures import aws as aws
 from aws_fixtures import aws_program as aws_program
+from botocore.endpoint import Endpoint
 from lambda_processes import add_state, echo, fail, fill, hold, nested, prepare, where, work
 from valkey_server import Valkey
 
@@ -21,9 +24,13 @@ from lithops.multiprocessing import config, program
 mp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""
 
+PASSWORD = "correct horse"
+"""Of the server of shared objects: see `running_valkey`."""
+
 
 @pytest.fixture(autouse=True)
 def on_lambda(aws_program: AwsProgram, valkey: Valkey) -> Iterator[None]:
+    assert valkey.password == PASSWORD
     config.set_parameter(
         config.LITHOPS_CONFIG, {**aws_program.config(namespace="processes"), "redis": valkey.settings}
     )
@@ -97,6 +104,33 @@ def test_how_processes_end(capfd: pytest.CaptureFixture[str]) -> None:
     assert failing.exitcode == 1
     assert "ValueError: as it should" in capfd.readouterr().err
     assert ended.exitcode not in (0, None)
+
+
+def test_no_key_travels(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    perform = Endpoint.make_request
+
+    def note(self: Any, operation: Any, request: Any) -> Any:
+        if operation.name == "CreateFunction":
+            return perform(self, operation, request)  # the function itself may know the server's password
+        body = request.get("body")
+        sent.append(bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode())
+        return perform(self, operation, request)
+
+    monkeypatch.setattr(Endpoint, "make_request", note)
+    key = bytes(mp.current_process().authkey)
+    with mp.Manager() as manager, mp.Pool(2) as pool:
+        shared = manager.dict()
+        process = mp.Process(target=fill, args=(shared, manager.list(), 3))
+        process.start()
+        process.join(60)
+        assert process.exitcode == 0
+        assert pool.apply(len, (shared,)) == 1
+    written = [base64.b64decode(text) for body in sent for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", body)
+               if len(text) % 4 == 0]  # fmt: skip
+    assert any(b"run_process" in each for each in written), "what was sent can be read here"
+    for secret in (key, PASSWORD.encode()):
+        assert not [each for each in (*sent, *written) if secret in each]
 
 
 def test_a_stopped_process_lets_go_of_its_lock() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import multiprocessing
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lithops.multiprocessing import popen, program
+from lithops.multiprocessing import program
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,9 +18,6 @@ def program_ends(nothing_left_behind: None) -> Iterator[None]:
     """The workers and the server of the program end with the module, after all that its other fixtures have made."""
     yield
     gc.collect()
-    if popen._executor.cache_info().currsize:
-        popen._executor(os.getpid()).close()
-        popen._executor.cache_clear()
     program.close()
 
 

@@ -88,13 +88,14 @@ class Pool(pool.Pool):
         executor = _executor(processes, maxtasksperchild)
         self._pool = range(processes or executor.compute_handler.limits.max_activations)
         streaming = printer()
-        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None)
-        options: dict[str, Any] = {}
+        here = executor.backend == "localhost"
+        # No secret travels to a cloud.
+        authkey = bytes(process.current_process().authkey) if here else None
+        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, authkey)
+        options: dict[str, Any] = {"max_concurrency": None if here else processes}
         if maxtasksperchild is not None:
             options["chunksize"] = 1
-        workers = len(self._pool) if executor.backend == "localhost" else 0
-        if not workers:
-            options["max_concurrency"] = processes
+        workers = len(self._pool) if here else 0
         outbox = Outbox(executor, setup, self._cache, options, workers=workers, printer=streaming)
         self._taskqueue: Any = outbox
         self._end = look_after(self, outbox.terminate)

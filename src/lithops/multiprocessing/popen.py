@@ -7,11 +7,9 @@ import itertools
 import os
 import signal
 import threading
-from functools import lru_cache
 from multiprocessing import context, process, util
 from typing import Any
 
-from lithops.executors import FunctionExecutor
 from lithops.future import ResponseFuture
 from lithops.multiprocessing import program
 from lithops.multiprocessing.details import export
@@ -22,15 +20,11 @@ from lithops.multiprocessing.process import run_process
 from lithops.shared.session import new_name
 from lithops.wire.failures import error_of
 
-_MOST_PROCESSES = 512
-"""At once, on this machine, where they take memory. A cloud has a bound of its own."""
 _SYNTHETIC_PIDS = itertools.count(1 << 22)
 """Above the largest that Linux gives by default: what runs on a cloud has no pid here."""
 _LOST = 1
 """The exit code of a process that was lost, for whatever reason."""
 _context: Any = context
-_making = threading.Lock()
-"""Of the executor, of which there is to be one."""
 
 
 class Popen:
@@ -51,13 +45,13 @@ class Popen:
         self._process_name = process_obj.name
         self._read_end, self._write_end = os.pipe()
         self._closing = threading.Lock()
-        with _making:
-            executor = _executor(os.getpid())
+        executor = program.process_executor()
         arguments = (
             process_obj, ParentProcess.here(), self._name, self._streaming.key if self._streaming else None
         )  # fmt: skip
-        # What is pickled now is told that it goes to a process.
-        _context.set_spawning_popen(self)
+        # What is pickled now is told that it goes to a process of this machine, to which secrets may go.
+        if executor.backend == "localhost":
+            _context.set_spawning_popen(self)
         try:
             with handed_to(self._name):
                 self._future: ResponseFuture = executor.map_apart(
@@ -68,6 +62,10 @@ class Popen:
             raise
         finally:
             _context.set_spawning_popen(None)
+        # The standard library's Process lets go of its arguments now. Objects of a manager among them would be gone
+        # before the worker has asked for them.
+        self._arguments: Any = vars(process_obj).get("_args"), vars(process_obj).get("_kwargs")
+        self._future.add_start_callback(self._let_go)
         self._future.add_done_callback(self._note_end)
 
     # ------------------------------------------------------------ what the standard's Process asks for
@@ -135,6 +133,9 @@ class Popen:
             self._signal = number
             self._future.cancel()
 
+    def _let_go(self, _: ResponseFuture) -> None:
+        self._arguments = None
+
     def _note_end(self, future: ResponseFuture) -> None:
         """In the monitor's thread: nothing here may wait for a call."""
         code = _LOST
@@ -172,24 +173,10 @@ class Popen:
         return status.failure.exit_code, ""
 
 
-@lru_cache(maxsize=1)
-def _executor(pid: int) -> FunctionExecutor:
-    """For all processes that this one starts."""
-    if program.settings().compute_name == "localhost":
-        executor = program.new_executor(
-            worker_processes=_MOST_PROCESSES, idle_workers=2 * (os.cpu_count() or 1)
-        )
-    else:
-        executor = program.new_executor()
-    # Later than the executor, so it runs before the executor is shut down.
-    atexit.register(_end_children, pid)
-    return executor
-
-
-def _end_children(pid: int) -> None:
+# Later than what these imports register, so it runs before executors and the server are shut down.
+@atexit.register
+def _end_children() -> None:
     """As the standard library at the end of a program: daemonic children are stopped, the others waited for."""
-    if pid != os.getpid():
-        return
     if is_interrupted():
         interrupt()
     for child in process.active_children():
@@ -209,8 +196,6 @@ def interrupt() -> None:
 
 def _forget_children() -> None:
     """In a child that this process has forked: the processes are its parent's."""
-    global _making
-    _making = threading.Lock()
     children = process._children  # type: ignore[attr-defined]
     children -= {child for child in children if isinstance(child._popen, Popen)}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
 from contextlib import nullcontext
 from importlib import import_module
 from multiprocessing import process as standard
+from multiprocessing.context import get_spawning_popen
 from multiprocessing.process import active_children, current_process, parent_process
 from typing import Any, TextIO
 
@@ -27,6 +29,13 @@ class Process(standard.BaseProcess):
     """
 
     _start_method = "spawn"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without its key, unless it goes to a process of this machine: no secret travels to a cloud."""
+        state = dict(self.__dict__)
+        if get_spawning_popen() is None:
+            state["_config"] = {name: value for name, value in state["_config"].items() if name != "authkey"}
+        return state
 
     @staticmethod
     def _Popen(process_obj: standard.BaseProcess) -> Any:  # noqa: N802 - the standard's name
@@ -50,6 +59,8 @@ def run_process(process: Process, parent: ParentProcess, name: str, stream: str 
     """In a worker: be that process, until it ends. Gives its exit code, and the last words that nobody has heard."""
     shared.appear_as(name)
     last_words = io.StringIO()
+    if "authkey" not in process._config:  # type: ignore[attr-defined]
+        process.authkey = os.urandom(32)
     try:
         with streamed(stream) if stream else nullcontext():
             return _exit_code(process, parent, sys.stderr if stream else last_words), last_words.getvalue()

@@ -23,10 +23,14 @@ from lithops.shared.session import Session, add_session, open_sessions, remove_s
 _UNLIMITED_S = 10 * 365 * 86_400.0
 """The standard library's processes have no time limit. Those of a cloud have the cloud's."""
 
+_MOST_PROCESSES = 512
+"""At once, on this machine, where they take memory. A cloud has a bound of its own."""
 _EMBEDDED_EXPIRY_S = 7 * 86_400
 
 _lock = threading.RLock()
 _home: _Home | None = None
+_processes: tuple[int, Any, FunctionExecutor] | None = None
+"""The executor of processes, and the process and the configuration that it was made for."""
 
 
 class _Home:
@@ -67,9 +71,12 @@ def session() -> Session:
 # From the start, so that it comes after all that is registered later: children that are waited for still need it.
 @atexit.register
 def close() -> None:
-    """End the server, as the end of the program does. The next shared object starts another."""
-    global _home
+    """End workers and server, as the end of the program does. The next process or shared object starts others."""
+    global _home, _processes
     with _lock:
+        if _processes is not None and _processes[0] == os.getpid():
+            _processes[2].close()
+        _processes = None
         if _home is not None:
             _home.close()
             _home = None
@@ -87,6 +94,18 @@ def new_executor(**options: Any) -> FunctionExecutor:
         sections["lithops"]["log_level"] = None
     sections[found.compute_name].update(options)
     return FunctionExecutor(config=sections)
+
+
+def process_executor() -> FunctionExecutor:
+    """For all processes that this one starts, as long as the configuration is the same."""
+    global _processes
+    chosen = config.get_parameter(config.LITHOPS_CONFIG)
+    with _lock:
+        if _processes is None or _processes[:2] != (os.getpid(), chosen):
+            bounds = {"worker_processes": _MOST_PROCESSES, "idle_workers": 2 * (os.cpu_count() or 1)}
+            here = settings().compute_name == "localhost"
+            _processes = os.getpid(), chosen, new_executor(**(bounds if here else {}))
+        return _processes[2]
 
 
 def call_options(executor: FunctionExecutor) -> dict[str, Any]:

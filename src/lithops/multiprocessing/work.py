@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
 from inspect import Parameter, Signature
-from multiprocessing import current_process
 from multiprocessing import pool as standard
 from typing import Any
 
@@ -24,11 +23,16 @@ class Setup:
     """What makes any worker one of a pool."""
 
     def __init__(
-        self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], stream: str | None
+        self,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        stream: str | None,
+        authkey: bytes | None,
     ) -> None:
+        """`authkey` is that of the workers; None: they make one up."""
         self.pool = os.urandom(8).hex()
         self.parent = ParentProcess.here()
-        self.authkey = bytes(current_process().authkey)
+        self.authkey = authkey
         self.initializer = initializer
         self.initargs = initargs
         self.stream = stream
@@ -120,7 +124,7 @@ def _worker_process(setup: Setup) -> Any:
     if setup.pool not in _processes:
         number = os.getpid()
         process: Any = Process(name=f"SpawnPoolWorker-{number}", daemon=True)
-        process.authkey = setup.authkey
+        process.authkey = setup.authkey or os.urandom(32)
         process._identity = (number,)
         process._parent_pid = setup.parent.pid
         _processes[setup.pool] = process
