@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -145,6 +146,16 @@ def nothing_left_behind(own_world: None, eventually: Eventually, workers: Worker
     yield
     gc.collect()  # executors and their futures hold each other
     eventually(lambda: not workers(), "worker processes are left behind", within_s=5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log_as_at_first() -> Iterator[None]:
+    """Executors set up the library's log, once for a process: each module begins with none."""
+    logger = logging.getLogger("lithops")
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(scope="module")
