@@ -103,7 +103,7 @@ def test_an_instance_that_dies_costs_its_call_alone(
     started = time.monotonic()
     futures = executor.map(_killer(how), range(6))
     executor.wait(futures, throw_except=False, timeout=_PATIENCE_S)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     assert [future.success for future in futures] == [True, True, True, False, True, True]
     with pytest.raises((error, OutOfMemory), match=words):
         futures[3].result()
@@ -179,7 +179,7 @@ def test_azures_own_timeout_ends_a_call_in_words(azure: Azure, execute: Execute,
     started = time.monotonic()
     futures = executor.map(rest, [60.0, 0.0])
     executor.wait(futures, throw_except=False, timeout=_PATIENCE_S)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     with pytest.raises(CallTimeout):
         futures[0].result()
     assert futures[1].result() == 0.0

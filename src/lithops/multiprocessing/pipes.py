@@ -142,9 +142,7 @@ class Connection(standard._ConnectionBase):
         """Gives where the other end listens; 1 if it does not."""
         if time.monotonic() - self._looked_s > sessions.SLICE_S:
             self.look()
-        answer = self.session.script(
-            _SEND, self._send_keys, element, self.session.expiry_ms, 1 - self._end, wakes=True
-        )
+        answer = self.session.script(_SEND, self._send_keys, element, self.session.expiry_ms, 1 - self._end)
         if not answer:
             self._store.drop(element)
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

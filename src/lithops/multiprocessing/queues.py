@@ -142,9 +142,7 @@ class _Items:
         """False: the queue has been full all the time."""
         if not self._maxsize:
             element = self.store.wrap(segments)
-            self.session.script(
-                _PUT, self._keys[:3], element, self.session.expiry_ms, self._counted, wakes=True
-            )
+            self.session.script(_PUT, self._keys[:3], element, self.session.expiry_ms, self._counted)
             return True
         return self._put_bounded(self.store.wrap(segments), block, timeout_s)
 

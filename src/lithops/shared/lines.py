@@ -17,23 +17,20 @@ class Lines:
     """The connections of one process. Safe in threads; a forked child gets others."""
 
     def __init__(self, redis: Any, *, spin_s: float) -> None:
-        """`spin_s` is how long such a moment is; 0: there is none."""
+        """For `spin_s` an answer is looked for before this thread sleeps."""
         self._redis = redis
         self._spin_s = spin_s
         self._pid = os.getpid()
         self._free: list[tuple[Any, float]] = []
 
-    def ask(self, *command: Any, spins: bool = True) -> Any:
-        """The server's answer, as it comes. Raises the client's errors; nothing is sent twice.
-
-        With `spins`, the answer is looked for a moment before this thread sleeps.
-        """
+    def ask(self, *command: Any) -> Any:
+        """The server's answer, as it comes. Raises the client's errors; nothing is sent twice."""
         from redis import ResponseError
 
         client = self._take()
         try:
             client.connection.send_command(*command)
-            if spins and self._spin_s:
+            if self._spin_s:
                 self._spin(client.connection)
             answer = client.connection.read_response()
         except ResponseError:

@@ -88,14 +88,13 @@ class Session:
         except self._errors() as error:
             raise self._translate(error) from error
 
-    def script(self, lua: str, keys: Sequence[str], *arguments: Any, wakes: bool = False) -> Any:
-        """Run a script in the server, at once and undisturbed. With `wakes` it wakes another process, which may need
-        this one's processor."""
+    def script(self, lua: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a script in the server, at once and undisturbed."""
         digest = self._scripts.get(lua)
         if digest is None:
             digest = self._scripts[lua] = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
         try:
-            return self._lines.ask("EVALSHA", digest, len(keys), *keys, *arguments, spins=not wakes)
+            return self._lines.ask("EVALSHA", digest, len(keys), *keys, *arguments)
         except self._errors() as error:
             if type(error).__name__ != "NoScriptError":
                 raise self._translate(error) from error
