@@ -13,6 +13,10 @@ _IDLE_S = 1.0
 """After so long it is worth a look whether the server has closed a connection."""
 
 
+_let_others_run = getattr(os, "sched_yield", lambda: None)
+"""The server, or who is to answer, may be waiting for this processor."""
+
+
 class Lines:
     """The connections of one process. Safe in threads; a forked child gets others."""
 
@@ -47,7 +51,7 @@ class Lines:
     def _spin(self, connection: Any) -> None:
         until = time.perf_counter() + self._spin_s
         while not connection.can_read(0) and time.perf_counter() < until:
-            pass
+            _let_others_run()
 
     def close(self) -> None:
         free, self._free = self._free, []

@@ -28,7 +28,7 @@ SLICE_S = 5.0
 """So long a command blocks in the server at most."""
 
 
-_SPIN_S = 60e-6
+_SPIN_S = 150e-6
 """To sleep and be woken takes longer than a server on this machine takes to answer: for so long a thread looks for the
 answer first."""
 
