@@ -135,13 +135,7 @@ class SynchronizedArray(SynchronizedBase, standard.SynchronizedArray):  # type: 
 class SynchronizedString(SynchronizedArray, standard.SynchronizedString):
     """An `Array` of characters."""
 
-    @property
-    def value(self) -> Any:
-        return self._guarded.value
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        self._guarded.value = value
+    value = Synchronized.value
 
     @property
     def raw(self) -> Any:
