@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from typing import Any
 
 from lithops.compute.base import Surroundings
 from lithops.config.logs import setup_lithops_logger
-from lithops.config.model import Settings
+from lithops.config.model import LithopsSection, Settings
 from lithops.shared.server import PASSWORD_VARIABLE
 from lithops.storage.credentials import VARIABLE, secret_options
+
+UNLIMITED_S = 10 * 365 * 86_400.0
+"""The standard library's calls and processes have no time limit. Those of a cloud have the cloud's."""
 
 
 def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
@@ -16,6 +21,16 @@ def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
     section = settings.lithops
     if log_level is not None and section.log_level is not None:
         setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
+
+
+def sections_without_limits(settings: Settings) -> dict[str, Any]:
+    """The configuration for what stands in for the standard library: as silent, unless a log is configured, and with no
+    limit to the data. The caller's own, to be changed further."""
+    sections = copy.deepcopy(settings.raw)
+    sections["lithops"]["data_limit"] = False
+    if settings.lithops.log_level == LithopsSection().log_level:
+        sections["lithops"]["log_level"] = None
+    return sections
 
 
 def surroundings_of(settings: Settings) -> Surroundings:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import copy
 import os
 import threading
 import uuid
 from typing import Any
 
 from lithops.config.loader import resolve
-from lithops.config.model import LithopsSection, Settings
+from lithops.config.model import Settings
+from lithops.config.passing import UNLIMITED_S, sections_without_limits
 from lithops.exceptions import ConfigError, SharedStateError
 from lithops.executors import FunctionExecutor
 from lithops.multiprocessing import config, output
@@ -19,9 +19,6 @@ from lithops.multiprocessing.handles import close_handles
 from lithops.shared.embedded import EmbeddedServer
 from lithops.shared.server import VARIABLE, Server
 from lithops.shared.session import Session, add_session, open_sessions, remove_session
-
-_UNLIMITED_S = 10 * 365 * 86_400.0
-"""The standard library's processes have no time limit. Those of a cloud have the cloud's."""
 
 _MOST_PROCESSES = 512
 """At once, on this machine, where they take memory. A cloud has a bound of its own."""
@@ -88,10 +85,7 @@ def new_executor(**options: Any) -> FunctionExecutor:
     `options` are keys of the compute backend's section.
     """
     found = settings()
-    sections = copy.deepcopy(found.raw)
-    sections["lithops"]["data_limit"] = False
-    if found.lithops.log_level == LithopsSection().log_level:
-        sections["lithops"]["log_level"] = None
+    sections = sections_without_limits(found)
     sections[found.compute_name].update(options)
     return FunctionExecutor(config=sections)
 
@@ -116,7 +110,7 @@ def call_options(executor: FunctionExecutor) -> dict[str, Any]:
             env[VARIABLE] = _home.session.server.text()
         elif VARIABLE in os.environ:
             env[VARIABLE] = os.environ[VARIABLE]
-    return {"extra_env": env, "timeout": _UNLIMITED_S if executor.backend == "localhost" else None}
+    return {"extra_env": env, "timeout": UNLIMITED_S if executor.backend == "localhost" else None}
 
 
 def note_end(name: str, *, in_order: bool) -> None:

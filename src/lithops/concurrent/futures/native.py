@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from lithops.config.loader import resolve
 from lithops.config.model import LithopsSection
+from lithops.config.passing import UNLIMITED_S, sections_without_limits
 from lithops.exceptions import InvalidCall
 from lithops.executors import FunctionExecutor
 
 _NAMED = ("config", "config_file", "mode", "backend", "storage", "monitoring", "log_level")
 """The arguments of an executor that are not keys of its compute backend's section."""
-_UNLIMITED_S = 10 * 365 * 86_400.0
-"""The standard library's calls have no time limit. Those of a cloud have the cloud's."""
 
 
 def make_native(
@@ -33,15 +31,11 @@ def make_native(
             f"max_tasks_per_child is {calls_per_worker}, but {settings.compute_name} decides by itself when it "
             "replaces a worker: leave it out"
         )
-    sections = copy.deepcopy(settings.raw)
-    general, compute = sections["lithops"], sections[settings.compute_name]
-    defaults = LithopsSection()
-    if settings.lithops.log_level == defaults.log_level:
-        general["log_level"] = None
-    # It bounds a job, and which calls share a job is chance here.
-    general["data_limit"] = False
-    if on_this_machine and settings.lithops.execution_timeout == defaults.execution_timeout:
-        general["execution_timeout"] = _UNLIMITED_S
+    # A limit to the data bounds a job, and which calls share a job is chance here.
+    sections = sections_without_limits(settings)
+    compute = sections[settings.compute_name]
+    if on_this_machine and settings.lithops.execution_timeout == LithopsSection().execution_timeout:
+        sections["lithops"]["execution_timeout"] = UNLIMITED_S
     if workers is not None:
         compute["worker_processes" if on_this_machine else "max_workers"] = workers
     if calls_per_worker is not None:
