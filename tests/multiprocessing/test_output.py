@@ -148,6 +148,8 @@ def test_live_output_of_a_pool(
         assert not result.ready()
         go.touch()
         result.get()
+        # What it said last comes by itself.
+        eventually(lambda: arrived() and seen.endswith("no end of line"), within_s=30)
         for number in range(100):
             pool.apply_async(functions.say, (str(number),))
         pool.close()
