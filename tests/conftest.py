@@ -33,7 +33,8 @@ hypothesis.settings.register_profile("lithops", deadline=None)
 hypothesis.settings.load_profile("lithops")
 pytest.register_assert_rewrite("lithops.testing")
 
-_WORKER = b"lithops.compute.backends.localhost.entry"
+_FORK_SERVER = b"lithops.compute.backends.localhost.forks"
+"""In the command line of the process that forks workers, and in theirs."""
 _MATPLOTLIB_CACHE = os.path.expanduser("~/.cache/matplotlib")
 """Kept from the user's own world: its list of fonts takes seconds to make."""
 
@@ -141,11 +142,14 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left_behind(own_world: None, eventually: Eventually, workers: Workers) -> Iterator[None]:
-    """After each module, no worker process of this one may be left."""
+def nothing_left_behind(own_world: None, eventually: Eventually) -> Iterator[None]:
+    """After each module, no process that forks workers may be left, nor one of its workers."""
     yield
     gc.collect()  # executors and their futures hold each other
-    eventually(lambda: not workers(), "worker processes are left behind", within_s=5)
+    eventually(
+        lambda: not (servers := _started_by({os.getpid()})) | _started_by(servers),
+        "worker processes are left behind", within_s=5,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -180,29 +184,31 @@ def eventually() -> Eventually:
 
 @pytest.fixture(scope="session")
 def workers() -> Workers:
-    """The pids of the localhost workers that a process has started: this one, if no other is named."""
+    """The pids of the localhost workers of a process: this one, if no other is named."""
 
     def list_workers(parent: int | None = None) -> set[int]:
-        if not os.path.isdir("/proc/self"):
-            pytest.skip("processes are looked for in /proc")
-        return {
-            pid
-            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-            if _is_worker(pid, os.getpid() if parent is None else parent)
-        }
+        servers = _started_by({os.getpid() if parent is None else parent})
+        return _started_by(servers)
 
     return list_workers
 
 
-def _is_worker(pid: int, parent: int) -> bool:
+def _started_by(parents: set[int]) -> set[int]:
+    """The children of these processes that run workers, or fork them."""
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("processes are looked for in /proc")
+    return {pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _parent(pid) in parents}
+
+
+def _parent(pid: int) -> int | None:
+    """Of a process that runs a worker, or forks them."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-        return (
-            int(status.rpartition(")")[2].split()[1]) == parent
-            and _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        if _FORK_SERVER in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return int(status.rpartition(")")[2].split()[1])
     except OSError:  # it has ended in the meantime
-        return False
+        pass
+    return None
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from lithops import FunctionExecutor
 from lithops.compute.backends.localhost.runtime import runtime_of
-from lithops.compute.base import RuntimeInfo
+from lithops.compute.base import RuntimeInfo, Surroundings
 from lithops.constants import LITHOPS_TEMP_DIR
 from lithops.exceptions import CallTimeout, ComputeError, ConfigError, WorkerLost
 from lithops.testing.compute import ComputeConformance
@@ -279,10 +279,10 @@ def test_no_engine_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     ],
 )
 def test_names_of_runtimes(named: str, kind: str) -> None:
-    assert runtime_of(named, {}).kind == kind
+    assert runtime_of(named, Surroundings(), []).kind == kind
 
 
 def test_a_container_is_its_own_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITHOPS_CONTAINER_IMAGE", "python:3.11-slim")
-    assert runtime_of("python:3.11-slim", {}).name == sys.executable
-    assert runtime_of("python:3.12-slim", {}).kind == "image"
+    assert runtime_of("python:3.11-slim", Surroundings(), []).name == sys.executable
+    assert runtime_of("python:3.12-slim", Surroundings(), []).kind == "image"

@@ -53,8 +53,6 @@ _MOMENT_S = 0.01
 """A process that was killed ends within this, a container does not."""
 _BURY_S = 0.2
 """A process that has closed its pipe has ended, or is about to: nobody else waits longer for it to do so."""
-_IDLE_S = 10.0
-"""A process that has had nothing to do for so long is ended, if there are more of them than are to be kept."""
 _OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -64,8 +62,7 @@ class LocalhostCompute:
     name = "localhost"
 
     def __init__(self, config: LocalhostConfig, surroundings: Surroundings | None = None) -> None:
-        environment = surroundings.environment if surroundings else {}
-        self._runtime = runtime_of(config.runtime, environment)
+        self._runtime = runtime_of(config.runtime, surroundings or Surroundings(), config.preload)
         self.limits = Limits(
             max_activations=config.processes,
             inline_bytes=_INLINE_BYTES,
@@ -74,7 +71,6 @@ class LocalhostCompute:
             adaptive_batches=True,
         )
         self._calls_per_worker = config.calls_per_worker or math.inf
-        self._idle_workers = math.inf if config.idle_workers is None else config.idle_workers
         self._idle: list[WorkerProcess] = []
         """The last one is the next to be used."""
         self._busy: dict[WorkerProcess, Assignment] = {}
@@ -137,9 +133,7 @@ class LocalhostCompute:
     def receive(self, timeout_s: float) -> Sequence[CallStatus]:
         """Statuses that arrived, and those of calls whose process died or whose time is up."""
         self._rest()
-        wait_s = (
-            0.0 if self._ready_statuses else min(timeout_s, self._next_check_s(), self._next_dismissal_s())
-        )
+        wait_s = 0.0 if self._ready_statuses else min(timeout_s, self._next_check_s())
         for key, events in self._selector.select(max(0.0, wait_s)):
             if key.fd == self._wake_read:
                 with contextlib.suppress(BlockingIOError):
@@ -150,8 +144,6 @@ class LocalhostCompute:
                 key.data.flush()
                 self._watch(key.data)
         self._check_running(time.monotonic())
-        if self._next_dismissal_s() <= 0:
-            self._dismiss(self._idle.pop(0))
         statuses, self._ready_statuses = self._ready_statuses, []
         self._rest_until = time.monotonic() + _COALESCE_S if len(statuses) >= _COALESCE_FROM else 0.0
         return statuses
@@ -191,6 +183,7 @@ class LocalhostCompute:
         for process in self._ending:
             process.wait(process.exit_s)
         self._ending.clear()
+        self._runtime.close()
 
     # ------------------------------------------------------------ processes
 
@@ -226,14 +219,8 @@ class LocalhostCompute:
         if process.wait(_MOMENT_S) is None:
             self._ending.append(process)
 
-    def _next_dismissal_s(self) -> float:
-        """Seconds until there has been one process too many for long enough."""
-        if len(self._idle) <= self._idle_workers:
-            return math.inf
-        return self._idle[0].idle_since + _IDLE_S - time.monotonic()
-
     def _dismiss(self, process: WorkerProcess) -> None:
-        """Have an idle process end in order, which nobody waits for."""
+        """Have a process end in order, which nobody waits for."""
         self._selector.unregister(process.statuses_fd)
         process.say_goodbye()
         process.close()
@@ -274,11 +261,9 @@ class LocalhostCompute:
         if self._busy[process].running is None:
             del self._busy[process]
             if process.calls < self._calls_per_worker:
-                process.idle_since = time.monotonic()
                 self._idle.append(process)
             else:
-                process.say_goodbye()
-                self._retire(process)
+                self._dismiss(process)
 
     # ------------------------------------------------------------ calls that do not return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from lithops.settings import Between
@@ -25,8 +25,8 @@ class LocalhostConfig:
 
     calls_per_worker: Annotated[int, Between(1)] | None = None
     """After so many calls a worker process is replaced by a new one; none: it is kept."""
-    idle_workers: Annotated[int, Between(0)] | None = None
-    """So many worker processes stay when there is nothing to do for a while; none: all of them."""
+    preload: list[str] = field(default_factory=list)
+    """Names of modules that are imported once for all worker processes, before those start. Not in containers."""
 
     @property
     def processes(self) -> int:

@@ -107,6 +107,9 @@ class Image:
             undo.pop_all()
         return ContainerProcess(popen, channels, name, engine=engine, folder=folder)
 
+    def close(self) -> None:
+        """Nothing to do: containers end with their clients."""
+
     def _options(self, engine: str, name: str, storage: StorageRef) -> list[str]:
         temp = constants.LITHOPS_TEMP_DIR
         # Podman maps the users of others than root: there, only this keeps the worker's files ours.
@@ -158,7 +161,8 @@ class ContainerProcess(WorkerProcess):
     def __init__(
         self, popen: subprocess.Popen[bytes], channels: Channels, name: str, *, engine: str, folder: str
     ) -> None:
-        super().__init__(popen, channels, name)
+        super().__init__(channels, name)
+        self._popen = popen
         self._engine = engine
         self._folder = folder
         self._killer: subprocess.Popen[bytes] | None = None
@@ -175,14 +179,12 @@ class ContainerProcess(WorkerProcess):
             )
 
     def wait(self, timeout_s: float) -> int | None:
-        code = super().wait(timeout_s)
-        if code is None:
-            return None
-        if self._killer is not None:
-            try:
+        try:
+            code = self._popen.wait(timeout_s)
+            if self._killer is not None:
                 self._killer.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                return None
+        except subprocess.TimeoutExpired:
+            return None
         # The engine tells of signals as shells do.
         return 128 - code if code > 128 else code
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import itertools
 import os
-import signal
-import subprocess
 import sys
 import termios
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import ClassVar
 
@@ -25,14 +23,13 @@ _READS = 16
 _WRITEV_SEGMENTS = 64
 
 
-class WorkerProcess:
+class WorkerProcess(ABC):
     """A process that runs one task at a time. Owned and used by one thread."""
 
     exit_s: ClassVar[float] = 2.0
     """How long it may take to end when it is told to."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], channels: Channels, name: str) -> None:
-        self._popen = popen
+    def __init__(self, channels: Channels, name: str) -> None:
         self._channels = channels
         self.name = name
         """As it calls itself."""
@@ -46,7 +43,6 @@ class WorkerProcess:
         """Whether it has reported on any call."""
         self.calls = 0
         """How many calls it has reported on."""
-        self.idle_since = 0.0
         self._known_jobs: dict[str, JobSpec] = {}
         self._reader = FrameReader()
         self._outbox: deque[memoryview] = deque()
@@ -109,21 +105,17 @@ class WorkerProcess:
 
     # ------------------------------------------------------------ ending
 
+    @abstractmethod
     def kill(self) -> None:
-        """End the process and all that its calls have started, now."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
+        """End the process and all that its calls have started, now or soon."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code, negative for a signal; None if it has not ended in time."""
 
     def say_goodbye(self) -> None:
         """Close the pipe of tasks: an idle process ends by itself."""
         self._channels.tasks.close()
-
-    def wait(self, timeout_s: float) -> int | None:
-        """Its exit code, negative for a signal; None if it has not ended in time."""
-        try:
-            return self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
 
     def last_words(self) -> str:
         """What its last call printed before the process died."""
