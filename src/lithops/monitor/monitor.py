@@ -190,6 +190,8 @@ class JobMonitor:
         outcome = self._tracker.hear(statuses)
         self._ledger.heard(statuses, outcome.settled)
         self._account(outcome)
+        # What was cancelled before these calls ended is not to take their place.
+        self._drain_inbox()
         self._send(now)  # first of all: while futures are settled here, workers are busy again
         self._settle(outcome.settled)
 

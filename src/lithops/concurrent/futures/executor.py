@@ -22,7 +22,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lithops import executors
 from lithops.concurrent.futures.errors import as_broken
-from lithops.concurrent.futures.future import Future
+from lithops.concurrent.futures.future import Future, stop
 from lithops.concurrent.futures.native import make_native
 from lithops.concurrent.futures.work import INITIALIZER_FAILED, Chunked, Runner, Setup, chunks
 from lithops.exceptions import InvalidCall
@@ -91,8 +91,8 @@ class FunctionExecutor(futures.Executor):
         self._options: dict[str, Any] = {"retries": retries, "retry_on": _is_worth_repeating}
         if calls_per_worker is not None:
             self._options["chunksize"] = 1  # a worker can be replaced after a task, and not in its midst
-        self._inbox: queue.SimpleQueue[_Call | ResponseFuture | None] = queue.SimpleQueue()
-        """What was submitted, native futures to cancel, and None where nothing is left to wait for."""
+        self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        """What was submitted, and None where nothing is left to wait for."""
         self._unfinished: dict[Future[Any], None] = {}
         self._lock = threading.Lock()
         self._serving = False
@@ -106,7 +106,7 @@ class FunctionExecutor(futures.Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a worker call ``fn(*args, **kwargs)``."""
-        future: Future[T] = Future(self._inbox.put)
+        future: Future[T] = Future()
         with self._lock:
             if self._broken:
                 raise self._broken_error(self._broken)
@@ -161,9 +161,7 @@ class FunctionExecutor(futures.Executor):
             self.shutdown(wait=False, cancel_futures=True)
             with self._lock:
                 left = list(self._unfinished)
-            for future in left:
-                if future.response_future is not None:
-                    self._inbox.put(future.response_future)
+            stop(future.response_future for future in left if future.response_future is not None)
         self.shutdown()
 
     # ------------------------------------------------------------ the server's thread
@@ -184,9 +182,8 @@ class FunctionExecutor(futures.Executor):
             self._serving = bool(self._unfinished)
             return self._serving
 
-    def _take_in(self, arrived: list[_Call | ResponseFuture | None]) -> None:
-        _stop([each for each in arrived if isinstance(each, ResponseFuture)])
-        calls = [each for each in arrived if isinstance(each, _Call)]
+    def _take_in(self, arrived: list[_Call | None]) -> None:
+        calls = [each for each in arrived if each is not None]
         while calls:
             count = _count_together(calls)
             self._hand_over(calls[:count])
@@ -231,7 +228,7 @@ class FunctionExecutor(futures.Executor):
         future.response_future = native
         native.add_done_callback(partial(self._settle, future))
         if future.done() and not native.done:  # it was cancelled just now
-            _stop([native])
+            stop([native])
 
     def _close(self) -> None:
         self._readers.shutdown()
@@ -276,14 +273,16 @@ class FunctionExecutor(futures.Executor):
                 f"the initializer failed in a worker, and this executor is not usable anymore: {reason}"
             )
             left = list(self._unfinished)
+        natives = []
         for future in left:
             if future.claim():
                 broken = self._broken_error(self._broken)
                 broken.__cause__ = error.__cause__
                 native = future.response_future
                 if native is not None and not native.done:
-                    self._inbox.put(native)
+                    natives.append(native)
                 future.set_exception(broken)
+        stop(natives)
 
     def _finish(self, future: Future[Any]) -> None:
         """Nothing more is expected of this future's call."""
@@ -319,16 +318,6 @@ def _function_id(call: _Call) -> Hashable:
     if isinstance(function, MethodType):
         return id(function.__self__), id(function.__func__)
     return id(function)
-
-
-def _stop(natives: list[ResponseFuture]) -> None:
-    """Cancel these calls, without waiting for it: one message for each job."""
-    jobs: dict[int, list[ResponseFuture]] = {}
-    for native in natives:
-        jobs.setdefault(id(native.job), []).append(native)
-    for members in jobs.values():
-        job = members[0].job
-        job.owner.cancel(job.job_key, [native.index for native in members])
 
 
 def _is_at_hand(native: ResponseFuture) -> bool:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent import futures
 from typing import TypeVar
 
 from lithops.future import ResponseFuture
 
 T = TypeVar("T")
-Stop = Callable[[ResponseFuture], object]
 
 
 class Future(futures.Future[T]):
     """A call that was submitted: `concurrent.futures.Future`, with the native future in `response_future`."""
 
-    def __init__(self, stop: Stop | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.response_future: ResponseFuture | None = None
         """The native future of the call, or of its chunk; None until it is on its way."""
-        self._stop = stop
         self._claimed = False
 
     def cancel(self) -> bool:
@@ -32,8 +30,8 @@ class Future(futures.Future[T]):
             if not told:
                 self.set_running_or_notify_cancel()
         native = self.response_future
-        if native is not None and not native.done and self._stop is not None:
-            self._stop(native)
+        if native is not None and not native.done:
+            stop([native])
         return True
 
     def running(self) -> bool:
@@ -62,3 +60,13 @@ class Future(futures.Future[T]):
             with self._condition:
                 if not (super().running() or super().done()):
                     self.set_running_or_notify_cancel()
+
+
+def stop(natives: Iterable[ResponseFuture]) -> None:
+    """Cancel these calls, without waiting for it: one message for each job."""
+    jobs: dict[int, list[ResponseFuture]] = {}
+    for native in natives:
+        jobs.setdefault(id(native.job), []).append(native)
+    for members in jobs.values():
+        job = members[0].job
+        job.owner.cancel(job.job_key, [native.index for native in members])
