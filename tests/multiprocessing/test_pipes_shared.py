@@ -16,7 +16,7 @@ from lithops import FunctionExecutor
 from lithops.multiprocessing import handles, program
 from lithops.multiprocessing.connection import close_handles, handed_to
 from lithops.shared import session as sessions
-from lithops.shared.session import Session
+from lithops.shared.session import Session, new_name
 
 Start = Callable[..., Any]
 
@@ -177,19 +177,22 @@ def test_it_has_no_descriptor() -> None:
 
 def test_the_ends_of_a_buried_process_are_closed(start_program: Start, session: Session) -> None:
     ours, theirs = mp.Pipe()
-    with handed_to("child"):
-        other = OtherProcess(start_program, "appear_as('child'); given.send('there'); given.recv()", theirs)
+    child = new_name()
+    with handed_to(child):
+        other = OtherProcess(
+            start_program, f"appear_as({child!r}); given.send('there'); given.recv()", theirs
+        )
     theirs.close()
     assert ours.recv() == "there"
     other.kill()
-    session.bury("child")
+    session.bury(child)
     assert not ours.poll(0)
-    close_handles(session, "child")
+    close_handles(session, child)
     with pytest.raises(EOFError):
         ours.recv()
     with pytest.raises(BrokenPipeError):
         ours.send(1)
-    assert not session.run("EXISTS", handles.index(session, "child"))
+    assert not session.run("EXISTS", handles.index(session, child))
     ours.close()
 
 
@@ -209,14 +212,15 @@ def test_a_reader_notices_by_itself_that_the_other_end_is_dead(
     how: str, short_slices: None, start_program: Start, session: Session
 ) -> None:
     ours, theirs = mp.Pipe()
-    with handed_to("child"):
-        source = "import os; appear_as('child'); given.send('there'); given.recv(); leave(); os._exit(0)"
+    child = new_name()
+    with handed_to(child):
+        source = f"import os; appear_as({child!r}); given.send('there'); given.recv(); leave(); os._exit(0)"
         other = OtherProcess(start_program, source, theirs)
     theirs.close()
     assert ours.recv() == "there"
     if how == "killed":
         other.kill()
-        session.bury("child")  # as its presence does by itself, a little later
+        session.bury(child)  # as its presence does by itself, a little later
     else:
         ours.send("go")
     with pytest.raises(EOFError):
@@ -230,13 +234,14 @@ def test_a_sender_notices_by_itself_that_the_reader_is_dead(
     short_slices: None, start_program: Start, session: Session, eventually: Callable[..., None]
 ) -> None:
     reader, writer = mp.Pipe(False)
-    with handed_to("child"):
-        other = OtherProcess(start_program, "appear_as('child'); say(given.recv()); given.recv()", reader)
+    child = new_name()
+    with handed_to(child):
+        other = OtherProcess(start_program, f"appear_as({child!r}); say(given.recv()); given.recv()", reader)
     reader.close()
     writer.send("hello")
     assert other.hear() == "hello"
     other.kill()
-    session.bury("child")
+    session.bury(child)
 
     def fails() -> bool:
         try:

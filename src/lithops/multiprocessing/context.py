@@ -87,7 +87,10 @@ class LithopsContext(standard.BaseContext):
         )
 
     def set_forkserver_preload(self, module_names: Any) -> None:
-        """Nothing to do: no process is forked, and warm workers keep the modules that they have imported."""
+        """On this machine, all workers that start from now on have these modules."""
+        if not all(type(name) is str for name in module_names):
+            raise TypeError("module_names must be a list of strings")
+        load("program").preload(list(module_names))
 
     def _check_available(self) -> None:
         """All of them are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import sys
@@ -14,6 +15,7 @@ from multiprocessing import process as standard
 from multiprocessing import util
 from typing import Any
 
+_atexit: Any = atexit
 _standard: Any = standard
 _NEVER_S = 86_400.0
 
@@ -69,8 +71,11 @@ def _never_ready() -> int:
 
 
 @contextmanager
-def running_as(process: Any, parent: ParentProcess) -> Iterator[None]:
-    """While entered, `current_process` and its relatives answer as in that process. Its children end with it."""
+def running_as(process: Any, parent: ParentProcess, *, alone: bool) -> Iterator[None]:
+    """While entered, `current_process` and its relatives answer as in that process. Its children end with it.
+
+    `alone`: the worker is that process and no other, and what was registered with `atexit` runs.
+    """
     before = _standard._children, _standard._process_counter
     threads = set(threading.enumerate())
     with member_of(process, parent):
@@ -81,6 +86,8 @@ def running_as(process: Any, parent: ParentProcess) -> Iterator[None]:
             try:
                 _end_children()
                 _join_threads(threads)
+                if alone:
+                    _atexit._run_exitfuncs()
                 util._flush_std_streams()  # type: ignore[attr-defined]
             finally:
                 _standard._children, _standard._process_counter = before

@@ -35,6 +35,7 @@ from lithops.multiprocessing.output import printer
 from lithops.multiprocessing.work import Setup
 
 _standard: Any = pool
+_process: Any = process
 MaybeEncodingError = _standard.MaybeEncodingError
 RemoteTraceback = _standard.RemoteTraceback
 
@@ -91,7 +92,9 @@ class Pool(pool.Pool):
         here = executor.backend == "localhost"
         # No secret travels to a cloud.
         authkey = bytes(process.current_process().authkey) if here else None
-        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, authkey)
+        # As many as the standard library's pool would start.
+        first, *_ = [next(_process._process_counter) for _ in self._pool]
+        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, authkey, first)
         options: dict[str, Any] = {"max_concurrency": None if here else processes}
         if maxtasksperchild is not None:
             options["chunksize"] = 1

@@ -46,11 +46,11 @@ class Popen:
         self._read_end, self._write_end = os.pipe()
         self._closing = threading.Lock()
         executor = program.process_executor()
-        arguments = (
-            process_obj, ParentProcess.here(), self._name, self._streaming.key if self._streaming else None
-        )  # fmt: skip
+        here = executor.backend == "localhost"
+        stream = self._streaming.key if self._streaming else None
+        arguments = (process_obj, ParentProcess.here(), self._name, stream, here)
         # What is pickled now is told that it goes to a process of this machine, to which secrets may go.
-        if executor.backend == "localhost":
+        if here:
             _context.set_spawning_popen(self)
         try:
             with handed_to(self._name):

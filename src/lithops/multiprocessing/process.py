@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from lithops.multiprocessing.identity import ParentProcess, running_as
 from lithops.multiprocessing.output import streamed
 from lithops.shared import session as shared
+from lithops.shared.server import VARIABLE
 
 __all__ = ["Process", "active_children", "current_process", "parent_process", "run_process"]
 
@@ -23,9 +24,9 @@ __all__ = ["Process", "active_children", "current_process", "parent_process", "r
 class Process(standard.BaseProcess):
     """A call of a function that looks like a process. See `multiprocessing.Process`.
 
-    It runs on the configured backend: on this machine in a warm worker process, on a cloud in a function. What differs
-    from the standard library: the process inherits nothing but what it is given, `pid` is the worker's (on a cloud a
-    number that no system knows), and signals other than those of `terminate` and `kill` cannot be sent.
+    It runs on the configured backend: on this machine in a process that is forked for it from one that is empty, on a
+    cloud in a function. What differs from the standard library: on a cloud, `pid` is a number that no system knows,
+    signals other than those of `terminate` and `kill` cannot be sent, and the function may have run others before.
     """
 
     _start_method = "spawn"
@@ -55,22 +56,31 @@ def load(module: str) -> Any:
         ) from error
 
 
-def run_process(process: Process, parent: ParentProcess, name: str, stream: str | None) -> tuple[int, str]:
-    """In a worker: be that process, until it ends. Gives its exit code, and the last words that nobody has heard."""
+def run_process(
+    process: Process, parent: ParentProcess, name: str, stream: str | None, alone: bool
+) -> tuple[int, str]:
+    """In a worker: be that process, until it ends. Gives its exit code, and the last words that nobody has heard.
+
+    `alone`: this is the first call of the worker, and the last.
+    """
+    if not alone and VARIABLE in os.environ:
+        # To be told when it is stopped, which on this machine needs no telling.
+        shared.current_session()
     shared.appear_as(name)
     last_words = io.StringIO()
     if "authkey" not in process._config:  # type: ignore[attr-defined]
         process.authkey = os.urandom(32)
     try:
         with streamed(stream) if stream else nullcontext():
-            return _exit_code(process, parent, sys.stderr if stream else last_words), last_words.getvalue()
+            errors = sys.stderr if stream else last_words
+            return _exit_code(process, parent, errors, alone=alone), last_words.getvalue()
     finally:
         shared.leave()
 
 
-def _exit_code(process: Process, parent: ParentProcess, errors: TextIO) -> int:
+def _exit_code(process: Process, parent: ParentProcess, errors: TextIO, *, alone: bool) -> int:
     try:
-        with running_as(process, parent):
+        with running_as(process, parent, alone=alone):
             process.run()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):

@@ -22,12 +22,15 @@ from lithops.shared.session import Session, add_session, open_sessions, remove_s
 
 _MOST_PROCESSES = 512
 """At once, on this machine, where they take memory. A cloud has a bound of its own."""
+_WORK = "lithops.multiprocessing.work"
+"""What every process and every worker of a pool begins with."""
 _EMBEDDED_EXPIRY_S = 7 * 86_400
 
 _lock = threading.RLock()
 _home: _Home | None = None
 _processes: tuple[int, Any, FunctionExecutor] | None = None
 """The executor of processes, and the process and the configuration that it was made for."""
+_preloaded: list[str] = []
 
 
 class _Home:
@@ -86,8 +89,16 @@ def new_executor(**options: Any) -> FunctionExecutor:
     """
     found = settings()
     sections = sections_without_limits(found)
-    sections[found.compute_name].update(options)
+    section = sections[found.compute_name]
+    section.update(options)
+    if found.compute_name == "localhost":
+        section["preload"] = [*section.get("preload", ()), _WORK, *_preloaded]
     return FunctionExecutor(config=sections)
+
+
+def preload(modules: list[str]) -> None:
+    """Have workers on this machine start with these modules: those of pools and processes that are yet to come."""
+    _preloaded[:] = modules
 
 
 def process_executor() -> FunctionExecutor:
@@ -96,9 +107,10 @@ def process_executor() -> FunctionExecutor:
     chosen = config.get_parameter(config.LITHOPS_CONFIG)
     with _lock:
         if _processes is None or _processes[:2] != (os.getpid(), chosen):
-            bounds = {"worker_processes": _MOST_PROCESSES, "idle_workers": 2 * (os.cpu_count() or 1)}
+            # Each of them finds modules as they are when they are imported, and leaves nothing to the next.
+            fresh = {"worker_processes": _MOST_PROCESSES, "calls_per_worker": 1}
             here = settings().compute_name == "localhost"
-            _processes = os.getpid(), chosen, new_executor(**(bounds if here else {}))
+            _processes = os.getpid(), chosen, new_executor(**(fresh if here else {}))
         return _processes[2]
 
 

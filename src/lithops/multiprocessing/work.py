@@ -8,13 +8,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from inspect import Parameter, Signature
 from multiprocessing import pool as standard
+from multiprocessing import process as standard_process
 from typing import Any
 
 from lithops.multiprocessing.identity import ParentProcess, member_of
 from lithops.multiprocessing.output import streamed
 from lithops.multiprocessing.process import Process
+from lithops.worker import NUMBER_VARIABLE
 
 _standard: Any = standard
+_standard_process: Any = standard_process
 CHUNKED = (_standard.mapstar, _standard.starmapstar)
 """The standard library's functions that run a chunk of a map: a task of theirs brings function and arguments along."""
 
@@ -28,10 +31,13 @@ class Setup:
         initargs: tuple[Any, ...],
         stream: str | None,
         authkey: bytes | None,
+        first: int,
     ) -> None:
-        """`authkey` is that of the workers; None: they make one up."""
+        """`authkey` is that of the workers; None: they make one up. `first` is the number of the first one."""
         self.pool = os.urandom(8).hex()
         self.parent = ParentProcess.here()
+        self.identity = tuple(_standard_process.current_process()._identity)
+        self.first = first
         self.authkey = authkey
         self.initializer = initializer
         self.initargs = initargs
@@ -116,16 +122,22 @@ def _initialize(setup: Setup) -> None:
         raise failed.with_traceback(None)
 
 
+def _number(setup: Setup) -> int:
+    """The worker's among all of its pool. On a cloud, where nobody counts them, one that no other will have."""
+    counted = os.environ.get(NUMBER_VARIABLE)
+    return setup.first + int(counted) - 1 if counted else int.from_bytes(os.urandom(4), "big")
+
+
 _processes: dict[str, Any] = {}
 
 
 def _worker_process(setup: Setup) -> Any:
     """What `current_process` gives in a worker of that pool."""
     if setup.pool not in _processes:
-        number = os.getpid()
-        process: Any = Process(name=f"SpawnPoolWorker-{number}", daemon=True)
+        identity = *setup.identity, _number(setup)
+        process: Any = Process(name="SpawnPoolWorker-" + ":".join(map(str, identity)), daemon=True)
         process.authkey = setup.authkey or os.urandom(32)
-        process._identity = (number,)
+        process._identity = identity
         process._parent_pid = setup.parent.pid
         _processes[setup.pool] = process
     return _processes[setup.pool]

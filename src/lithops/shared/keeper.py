@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 import weakref
@@ -20,7 +21,9 @@ whose death is known are buried at once."""
 _ROUND_S = 15.0
 _APPEAR = """
 -- KEYS: presence, grave. ARGV: milliseconds. What was buried stays dead, though a cloud may let it run on.
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+return 0
 """
 
 
@@ -56,15 +59,21 @@ class Keeper:
         if session is None:
             return
         with self.lock:
-            session.script(
-                _APPEAR, [session.presence(session.me), session.grave(session.me)], int(PRESENCE_S * 1000)
-            )
+            keys = [session.presence(session.me), session.grave(session.me)]
+            is_buried = session.script(_APPEAR, keys, int(PRESENCE_S * 1000))
+            if is_buried and session.can_be_stopped:
+                _interrupt()
         now = time.monotonic()
         if now - self._extended_at > session.server.expiry_s / 4:
             self._extended_at = now
             keys = session.held_keys()
             if keys:
                 session.run_all(*(("PEXPIRE", key, session.expiry_ms) for key in keys))
+
+
+def _interrupt() -> None:
+    """Whoever started the process that runs here has stopped it, and a cloud lets it run on."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _tend_until(keeper: weakref.ref[Keeper], stopped: threading.Event) -> None:

@@ -162,6 +162,11 @@ class Session:
         """This process, to the others."""
         return _name[0]
 
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether this process is one that another has started."""
+        return _is_child[0]
+
     def appear(self) -> None:
         """Say that this process is there, under a name that it has had for a moment only."""
         self._keeper.start()
@@ -212,6 +217,7 @@ _lock = threading.RLock()
 _sessions: dict[Server, Session] = {}
 _name = [""]
 """Of this process: see `appear_as`."""
+_is_child = [False]
 
 
 def session_for(server: Server) -> Session:
@@ -252,19 +258,21 @@ def current_session() -> Session:
 
 
 def appear_as(name: str) -> None:
-    """From now on this process is called that: a worker runs one process of the user's after the other."""
+    """From now on this process is called that: a function runs one process of the user's after the other."""
     with _lock:
-        _name[0] = name
+        _name[0], _is_child[0] = name, True
         for session in _sessions.values():
-            session.appear()
+            with contextlib.suppress(SharedStateError):  # whoever uses the server next is told
+                session.appear()
 
 
 def leave() -> None:
     """The process of the user's that ran here has ended in order. The next one has another name."""
     with _lock:
         for session in _sessions.values():
-            session.leave()
-        _name[0] = new_name()
+            with contextlib.suppress(SharedStateError):  # as above
+                session.leave()
+        _name[0], _is_child[0] = new_name(), False
 
 
 def new_name() -> str:
