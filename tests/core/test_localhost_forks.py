@@ -128,12 +128,12 @@ def test_workers_end_when_the_program_is_killed(
 ) -> None:
     program = start_program(
         """
-import sys, time, lithops
+import signal, time, lithops
 if __name__ == "__main__":
     with lithops.FunctionExecutor(log_level=None, worker_processes=2) as fexec:
         fexec.map(time.sleep, [0, 0], chunksize=1).get_result()
         print("ready", flush=True)
-        sys.stdin.read()
+        signal.pause()
 """,
     )
     assert program.stdout.readline() == "ready\n"
