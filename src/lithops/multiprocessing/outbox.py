@@ -130,7 +130,8 @@ class Outbox:
 
     def _allowed(self) -> int:
         """How many elements of an iterator may be under way."""
-        least = 2 * (self._workers or self._executor.compute_handler.limits.max_activations)
+        most = self._workers or self._options["max_concurrency"]
+        least = 2 * (most or self._executor.compute_handler.limits.max_activations)
         return max(least, int(_AHEAD_BYTES / self._element_bytes) if self._element_bytes else 0)
 
     def _complete(self, tasks: list[Task]) -> list[Task]:
