@@ -181,10 +181,9 @@ class AwsProgram:
         return FunctionExecutor(config=self.config(lithops=lithops, **section), log_level=None)
 
 
-@pytest.fixture
-def aws_program(aws: Aws, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsProgram]:
-    """The cloud with S3, and a role that may use it. The stand-in's settings are put back after the test."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweedfs.endpoint)
+@contextmanager
+def program_on(aws: Aws, seaweedfs: SeaweedFS) -> Iterator[AwsProgram]:
+    """The cloud with S3, and a role that may use it. The stand-in's settings are put back at the end."""
     role = {
         "AWS_ACCESS_KEY_ID": seaweedfs.access_key_id,
         "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_access_key,
@@ -192,5 +191,47 @@ def aws_program(aws: Aws, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch)
     }
     before = aws.settings_now()
     aws.set(role_environment=role)
-    yield AwsProgram(aws, seaweedfs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", seaweedfs.endpoint)
+        yield AwsProgram(aws, seaweedfs)
     aws.set(**{**before, "refuse_for_s": 0.0, "role_environment": role, "recycle": True})
+
+
+SANDBOXES = 20
+"""At once, where tests come by the hundred: some run on, unseen, after their processes were stopped."""
+
+
+@pytest.fixture(scope="session")
+def lasting_aws(tmp_path_factory: pytest.TempPathFactory, own_world: None) -> Iterator[Aws]:
+    """The cloud for all modules of a folder: it takes seconds to start."""
+    with running_aws(tmp_path_factory.mktemp("aws"), processes=SANDBOXES) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def lasting_aws_program(lasting_aws: Aws, seaweedfs: SeaweedFS) -> Iterator[AwsProgram]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in lasting_aws.environment.items():
+            patch.setenv(name, value)
+        with program_on(lasting_aws, seaweedfs) as program:
+            yield program
+
+
+def way_over_aws(test: pytest.Item, local: Mapping[str, str]) -> Any:
+    """The parameter with which a test runs over the cloud. `local` are the reasons that `local_only` may name."""
+    marks = [pytest.mark.aws]
+    if only := test.get_closest_marker("local_only"):
+        marks.append(pytest.mark.skip(reason=local[only.args[0]]))
+    return pytest.param("aws_lambda", marks=marks)
+
+
+def sort_aws_last(items: list[pytest.Item]) -> None:
+    """What runs over the cloud comes last in its module: no other test is to find its configuration."""
+    order = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (order[item.path], item.get_closest_marker("aws") is not None))
+
+
+@pytest.fixture
+def aws_program(aws: Aws, seaweedfs: SeaweedFS) -> Iterator[AwsProgram]:
+    with program_on(aws, seaweedfs) as program:
+        yield program

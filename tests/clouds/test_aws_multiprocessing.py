@@ -1,11 +1,14 @@
-"""`lithops.multiprocessing` where processes have no memory and no files in common: on the stand-in for AWS Lambda."""
+"""`lithops.multiprocessing` on the stand-in for AWS Lambda: what is special there.
+
+What it has in common with other ways to run processes is in tests/multiprocessing and tests/concurrent_futures, with
+``-m aws``.
+"""
 
 from __future__ import annotations
 
 import base64
 import itertools
 import os
-import queue
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +18,7 @@ from aws_fixtures import AwsProgram
 from aws_fixtures import aws as aws
 from aws_fixtures import aws_program as aws_program
 from botocore.endpoint import Endpoint
-from lambda_processes import add_state, echo, fail, fill, hold, nested, prepare, where, work
+from lambda_processes import add_state, fail, fill, nested, prepare, where
 from valkey_server import Valkey
 
 import lithops.multiprocessing
@@ -45,55 +48,6 @@ def test_a_map_is_one_job_of_functions() -> None:
         assert list(itertools.islice(pool.imap(add_state, itertools.count()), 5)) == list(range(100, 105))
         assert pool.apply(where).startswith("lithops-processes")
         assert {each.job_key for each in pool._taskqueue._executor.futures} == set()
-
-
-def test_processes_share_queues_locks_and_values() -> None:
-    todo, done, lock, total = mp.Queue(), mp.Queue(), mp.Lock(), mp.Value("i", 0)
-    workers = [mp.Process(target=work, args=(todo, done, lock, total)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for number in range(12):
-        todo.put(number)
-    for _ in workers:
-        todo.put(None)
-    results = [done.get(timeout=30) for _ in range(12)]
-    for worker in workers:
-        worker.join(30)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert sorted(square for _, square in results) == [number * number for number in range(12)]
-    assert total.value == sum(range(12))
-    assert {name for name, _ in results} <= {worker.name for worker in workers}
-    with pytest.raises(queue.Empty):
-        done.get_nowait()
-
-
-def test_pipes_barriers_and_events() -> None:
-    here, there = mp.Pipe()
-    barrier, event = mp.Barrier(2), mp.Event()
-    process = mp.Process(target=echo, args=(there, barrier, event))
-    process.start()
-    there.close()
-    barrier.wait(30)
-    assert event.wait(30)
-    here.send({"any": "thing"})
-    assert here.poll(30)
-    assert here.recv() == ("echo", {"any": "thing"})
-    here.close()
-    process.join(30)
-    assert process.exitcode == 0
-
-
-def test_managers_serve_functions() -> None:
-    with mp.Manager() as manager:
-        shared, names = manager.dict(), manager.list()
-        processes = [mp.Process(target=fill, args=(shared, names, key)) for key in range(3)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(30)
-        assert dict(shared) == {0: 0, 1: 1, 2: 4}
-        assert len(names) == 3
-        assert all(names)
 
 
 def test_how_processes_end(capfd: pytest.CaptureFixture[str]) -> None:
@@ -133,31 +87,9 @@ def test_no_key_travels(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not [each for each in (*sent, *written) if secret in each]
 
 
-def test_a_stopped_process_lets_go_of_its_lock() -> None:
-    lock, event = mp.Lock(), mp.Event()
-    holder = mp.Process(target=hold, args=(lock, event))
-    holder.start()
-    assert event.wait(30)
-    holder.terminate()
-    holder.join(30)
-    assert lock.acquire(timeout=60)
-    lock.release()
-
-
 def test_functions_start_no_processes(capfd: pytest.CaptureFixture[str]) -> None:
     process = mp.Process(target=nested)
     process.start()
     process.join(30)
     assert process.exitcode == 1
     assert "functions of a cloud" in capfd.readouterr().err
-
-
-def test_executors_of_the_standard_shape(aws_program: AwsProgram) -> None:
-    from lithops.concurrent.futures import ProcessPoolExecutor, as_completed
-
-    config = aws_program.config(namespace="processes")
-    with ProcessPoolExecutor(4, initializer=prepare, initargs=(5,), config=config) as executor:
-        assert list(executor.map(add_state, range(10), chunksize=3)) == list(range(5, 15))
-        futures = [executor.submit(add_state, number) for number in range(3)]
-        assert sorted(future.result() for future in as_completed(futures, timeout=60)) == [5, 6, 7]
-        assert isinstance(executor.submit(fail).exception(60), ValueError)

@@ -1,11 +1,11 @@
 """Functions that the tests of executors call, in workers of this library and in those of the standard library.
 
-A call tells that it runs, and waits until it may go on, by files: any process sees them.
+A call tells that it runs, and waits until it may go on, by files, or where there are none in common by the server.
+Calls take this module along to a cloud: it imports little.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
@@ -14,23 +14,12 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from lithops.concurrent import futures as ours
+from places import AnyPlace
 
 _LONGEST_S = 30.0
 
 Eventually = Callable[..., None]
 MakeExecutor = Callable[..., futures.Executor]
-
-
-def make_standard(max_workers: int | None = 2, **options: Any) -> futures.Executor:
-    """The standard library's executor. Its workers are new interpreters, as ours are."""
-    context = multiprocessing.get_context("spawn")
-    return futures.ProcessPoolExecutor(max_workers, mp_context=context, **options)
-
-
-def make_ours(max_workers: int | None = 2, **options: Any) -> futures.Executor:
-    """This library's executor under the same name."""
-    return ours.ProcessPoolExecutor(max_workers, **options)
 
 
 def square(x: int) -> int:
@@ -114,11 +103,11 @@ def fail_to_start(message: str) -> None:
 # ---------------------------------------------------------------- gates
 
 
-def pass_gate(gate: str, value: Any = None) -> Any:
+def pass_gate(gate: AnyPlace, value: Any = None) -> Any:
     """Say that this call runs, wait until the gate is open, and give the value."""
-    Path(f"{gate}.{value}").touch()
+    gate.with_name(f"{gate.name}.{value}").touch()
     until = time.monotonic() + _LONGEST_S
-    while not os.path.exists(gate):
+    while not gate.exists():
         if time.monotonic() > until:
             raise TimeoutError(f"nobody opened {gate}")
         time.sleep(0.002)
@@ -128,13 +117,13 @@ def pass_gate(gate: str, value: Any = None) -> Any:
 class Door:
     """The test's side of a gate."""
 
-    def __init__(self, folder: Path, name: str = "gate") -> None:
-        self.path = str(folder / name)
+    def __init__(self, folder: AnyPlace, name: str = "gate") -> None:
+        self.path = folder / name
 
     def open(self) -> None:
         """Let all calls pass, now and later."""
-        Path(self.path).touch()
+        self.path.touch()
 
     def arrived(self, value: Any = None) -> bool:
         """Whether the call with this value runs."""
-        return os.path.exists(f"{self.path}.{value}")
+        return self.path.with_name(f"{self.path.name}.{value}").exists()

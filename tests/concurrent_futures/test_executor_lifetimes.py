@@ -9,7 +9,6 @@ import threading
 import weakref
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ from futures_calls import (
 def start(executor: Executor, door: Door, eventually: Eventually) -> Future[Any]:
     """A call that runs until the door opens."""
     future = executor.submit(pass_gate, door.path, 0)
-    eventually(lambda: door.arrived(0) and future.running())
+    eventually(lambda: door.arrived(0))
     return future
 
 
@@ -56,8 +55,8 @@ def test_leaving_the_context_waits_for_all_calls(make: MakeExecutor) -> None:
         assert isinstance(unused, Executor)
 
 
-def test_shutdown_without_waiting(make: MakeExecutor, tmp_path: Path, eventually: Eventually) -> None:
-    door = Door(tmp_path)
+def test_shutdown_without_waiting(make: MakeExecutor, place: Any, eventually: Eventually) -> None:
+    door = Door(place)
     executor = make(1)
     running = start(executor, door, eventually)
     waiting = [executor.submit(square, i) for i in range(5)]
@@ -70,10 +69,12 @@ def test_shutdown_without_waiting(make: MakeExecutor, tmp_path: Path, eventually
     assert [future.result(10) for future in waiting] == [0, 1, 4, 9, 16]
 
 
-def test_shutdown_that_cancels_what_waits(make: MakeExecutor, tmp_path: Path, eventually: Eventually) -> None:
-    door = Door(tmp_path)
+@pytest.mark.local_only("states")
+def test_shutdown_that_cancels_what_waits(make: MakeExecutor, place: Any, eventually: Eventually) -> None:
+    door = Door(place)
     executor = make(1)
     running = start(executor, door, eventually)
+    eventually(running.running)
     # The standard library counts the first few that wait as running.
     waiting = [executor.submit(square, i) for i in range(10)][5:]
     executor.shutdown(wait=False, cancel_futures=True)
@@ -84,9 +85,9 @@ def test_shutdown_that_cancels_what_waits(make: MakeExecutor, tmp_path: Path, ev
 
 
 def test_an_executor_that_is_dropped_ends_its_calls(
-    make: MakeExecutor, tmp_path: Path, eventually: Eventually
+    make: MakeExecutor, place: Any, eventually: Eventually
 ) -> None:
-    door = Door(tmp_path)
+    door = Door(place)
     executor = make(1)
     dropped = weakref.ref(executor)
     running = start(executor, door, eventually)
@@ -113,8 +114,8 @@ def test_there_is_a_worker_or_more(make: MakeExecutor, max_workers: int) -> None
         make(max_workers)
 
 
-def test_so_many_calls_run_at_once(make: MakeExecutor, tmp_path: Path, eventually: Eventually) -> None:
-    door = Door(tmp_path)
+def test_so_many_calls_run_at_once(make: MakeExecutor, place: Any, eventually: Eventually) -> None:
+    door = Door(place)
     with make(3) as executor:
         futures = [executor.submit(pass_gate, door.path, i) for i in range(4)]
         eventually(lambda: all(door.arrived(i) for i in range(3)))
@@ -170,6 +171,7 @@ def test_tasks_per_child_are_a_number(make: MakeExecutor, value: Any, error: str
 
 
 @needs_tasks_per_child
+@pytest.mark.local_only("workers")
 def test_a_worker_is_replaced_after_so_many_calls(make: MakeExecutor) -> None:
     with make(1, max_tasks_per_child=2) as executor:
         pids = [executor.submit(recall).result()[0] for _ in range(6)]

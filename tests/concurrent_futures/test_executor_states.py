@@ -17,7 +17,6 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +26,7 @@ from futures_calls import Door, Eventually, invert, pass_gate, square
 def fill(pool: Executor, door: Door, eventually: Eventually) -> list[Future[Any]]:
     """Two calls that run until the door opens: they take both workers."""
     futures = [pool.submit(pass_gate, door.path, value) for value in "ab"]
-    eventually(
-        lambda: door.arrived("a") and door.arrived("b") and all(future.running() for future in futures)
-    )
+    eventually(lambda: door.arrived("a") and door.arrived("b"))
     return futures
 
 
@@ -39,14 +36,16 @@ def queue_behind(pool: Executor, count: int) -> list[Future[int]]:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Any:
-    door = Door(tmp_path)
+def door(place: Any) -> Any:
+    door = Door(place)
     yield door
     door.open()
 
 
+@pytest.mark.local_only("states")
 def test_from_pending_to_finished(pool: Executor, door: Door, eventually: Eventually) -> None:
     running = fill(pool, door, eventually)
+    eventually(lambda: all(future.running() for future in running))
     waiting = queue_behind(pool, 1)[0]
     assert isinstance(waiting, Future)
     assert not waiting.running()
@@ -87,8 +86,10 @@ def test_a_call_that_waits_can_be_cancelled(pool: Executor, door: Door, eventual
     assert called == [waiting]
 
 
+@pytest.mark.local_only("states")
 def test_a_call_that_runs_cannot_be_cancelled(pool: Executor, door: Door, eventually: Eventually) -> None:
     running = fill(pool, door, eventually)
+    eventually(lambda: running[0].running())
     assert not running[0].cancel()
     assert not running[0].cancelled()
     door.open()
@@ -160,8 +161,8 @@ def test_wait_until_all_or_the_first_have_ended(pool: Executor, door: Door, even
     assert wait(slow, timeout=10, return_when=ALL_COMPLETED) == (set(slow), set())
 
 
-def test_wait_until_one_has_failed(pool: Executor, tmp_path: Path) -> None:
-    door = Door(tmp_path)
+def test_wait_until_one_has_failed(pool: Executor, place: Any) -> None:
+    door = Door(place)
     slow = pool.submit(pass_gate, door.path, 1)
     failing = pool.submit(invert, 0)
     done, not_done = wait([slow, failing], timeout=10, return_when=FIRST_EXCEPTION)
@@ -170,8 +171,8 @@ def test_wait_until_one_has_failed(pool: Executor, tmp_path: Path) -> None:
     slow.result(10)
 
 
-def test_futures_as_they_complete(pool: Executor, tmp_path: Path) -> None:
-    first, second = Door(tmp_path, "first"), Door(tmp_path, "second")
+def test_futures_as_they_complete(pool: Executor, place: Any) -> None:
+    first, second = Door(place, "first"), Door(place, "second")
     futures = [pool.submit(pass_gate, first.path, 1), pool.submit(pass_gate, second.path, 2)]
     arriving = as_completed(futures, timeout=10)
     second.open()
@@ -221,10 +222,10 @@ def test_map_in_time(pool: Executor, door: Door, eventually: Eventually) -> None
 
 
 def test_closing_the_results_cancels_what_is_left(
-    pool: Executor, door: Door, eventually: Eventually, tmp_path: Path
+    pool: Executor, door: Door, eventually: Eventually, place: Any
 ) -> None:
     fill(pool, door, eventually)
-    other = Door(tmp_path, "other")
+    other = Door(place, "other")
     other.open()
     running = pool.submit(square, 1)
     results: Any = pool.map(pass_gate, [other.path] * 20, range(20))

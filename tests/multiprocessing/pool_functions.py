@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import process_functions
+from places import AnyPlace
 
 
 def square(x: Any) -> Any:
@@ -39,18 +39,24 @@ def fail_if_negative(x: int) -> int:
     return x
 
 
-def wait_for(path: str) -> str:
+def wait_for(path: AnyPlace) -> str:
     process_functions.wait_for(path)
-    return path
+    return path.name
 
 
-def come_and_stay(path: str) -> None:
-    Path(path).touch()
+def fail_or_wait(path: AnyPlace | None) -> None:
+    if path is None:
+        raise KeyError(path)
+    wait_for(path)
+
+
+def come_and_stay(path: AnyPlace) -> None:
+    path.touch()
     time.sleep(60)
 
 
-def note_and_wait(folder: str, number: int, go: str) -> int:
-    Path(folder, str(number)).touch()
+def note_and_wait(folder: AnyPlace, number: int, go: AnyPlace) -> int:
+    (folder / str(number)).touch()
     process_functions.wait_for(go)
     return number
 
@@ -108,7 +114,7 @@ def pool_inside(maker: Any) -> list[int]:
         return list(pool.map(square, range(3)))
 
 
-def pool_in_process(maker: Any, path: str) -> None:
+def pool_in_process(maker: Any, path: AnyPlace) -> None:
     process_functions.write(path, repr(pool_inside(maker)))
 
 
@@ -138,6 +144,11 @@ def length(data: bytes) -> int:
     return len(data)
 
 
+def length_after(pair: tuple[bytes, AnyPlace]) -> int:
+    wait_for(pair[1])
+    return length(pair[0])
+
+
 def say(text: str) -> None:
     print(text)
 
@@ -164,8 +175,8 @@ def type_name(x: object) -> str:
     return type(x).__name__
 
 
-def wait_or_touch(path: str, waits: bool) -> None:
+def wait_or_touch(path: AnyPlace, waits: bool) -> None:
     if waits:
         process_functions.wait_for(path)
     else:
-        Path(path).touch()
+        path.touch()

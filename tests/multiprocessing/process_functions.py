@@ -1,4 +1,4 @@
-"""What the processes of the tests run. The standard library's import it by its name."""
+"""What the processes of the tests run. The standard library's import it by its name, and it goes along to a cloud."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ import sys
 import threading
 import time
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
+from places import AnyPlace
 
-def write(path: str, text: str) -> None:
+
+def write(path: Any, text: str) -> None:
     # At once, for those who look at it meanwhile.
-    Path(path + "~").write_text(text)
-    os.replace(path + "~", path)
+    draft = path.with_name(path.name + "~")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def nothing() -> None:
     pass
 
 
-def note(path: str, *args: Any, **kwargs: Any) -> None:
+def note(path: AnyPlace, *args: Any, **kwargs: Any) -> None:
     write(path, repr((args, kwargs)))
 
 
-def touch_and_sleep(path: str) -> None:
+def touch_and_sleep(path: AnyPlace) -> None:
     write(path, str(os.getpid()))
     time.sleep(60)
 
 
-def write_late(path: str, until: str) -> None:
+def write_late(path: AnyPlace, until: AnyPlace) -> None:
     wait_for(until)
     write(path, "late")
 
 
-def wait_for(path: str) -> None:
-    """Block until that file is there."""
+def wait_for(path: AnyPlace) -> None:
+    """Block until there is something."""
     until = time.monotonic() + 60
-    while not os.path.exists(path):
+    while not path.exists():
         assert time.monotonic() < until
         time.sleep(0.005)
 
@@ -65,7 +67,7 @@ def interrupted() -> None:
     raise KeyboardInterrupt
 
 
-def describe(path: str) -> None:
+def describe(path: AnyPlace) -> None:
     """Who I am, as the module says in this process."""
     me, parent = multiprocessing.current_process(), multiprocessing.parent_process()
     assert parent is not None
@@ -89,51 +91,51 @@ def describe(path: str) -> None:
     )
 
 
-def join_self(path: str) -> None:
+def join_self(path: AnyPlace) -> None:
     try:
         multiprocessing.current_process().join()
     except AssertionError as error:
         write(path, str(error))
 
 
-def leave_a_thread(path: str, until: str) -> None:
+def leave_a_thread(path: AnyPlace, until: AnyPlace) -> None:
     """A thread that is no daemon outlives the function."""
     threading.Thread(target=write_late, args=(path, until)).start()
 
 
-def start_another(process_class: type[BaseProcess], path: str) -> None:
+def start_another(process_class: type[BaseProcess], path: AnyPlace) -> None:
     child = process_class(target=describe, args=(path,))
     child.start()
     child.join()
     sys.exit(child.exitcode)
 
 
-def start_and_forget(process_class: type[BaseProcess], path: str, until: str) -> None:
+def start_and_forget(process_class: type[BaseProcess], path: AnyPlace, until: AnyPlace) -> None:
     """A child that is no daemon is waited for at the end."""
     process_class(target=write_late, args=(path, until)).start()
 
 
-def start_daemon_and_forget(process_class: type[BaseProcess], path: str) -> None:
+def start_daemon_and_forget(process_class: type[BaseProcess], path: AnyPlace) -> None:
     """A daemonic child is stopped at the end."""
     process_class(target=touch_and_sleep, args=(path,), daemon=True).start()
     wait_for(path)
 
 
-def try_to_start(process_class: type[BaseProcess], path: str) -> None:
+def try_to_start(process_class: type[BaseProcess], path: AnyPlace) -> None:
     try:
         process_class(target=nothing).start()
     except AssertionError as error:
         write(path, str(error))
 
 
-def meet(folder: str, number: int, count: int) -> None:
+def meet(folder: AnyPlace, number: int, count: int) -> None:
     """Come, and wait for all the others."""
-    write(os.path.join(folder, str(number)), "")
+    write(folder / str(number), "")
     for other in range(count):
-        wait_for(os.path.join(folder, str(other)))
+        wait_for(folder / str(other))
 
 
-def count_up(path: str) -> None:
+def count_up(path: AnyPlace) -> None:
     """What one process leaves in this module's memory is not to be seen by the next."""
     global _count
     _count += 1

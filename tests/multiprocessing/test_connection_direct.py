@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from test_pipes import *  # noqa: F403
 
 from lithops import FunctionExecutor
 from lithops.multiprocessing import config, connection, direct, inlets, program
+
+pytestmark = [pytest.mark.ours, pytest.mark.local_only("descriptors")]
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +40,8 @@ def connect(sender: Any, receiver: Any) -> None:
     assert receiver._inlet.lines
 
 
-@pytest.fixture
-def mp() -> Any:
-    """In place of the fixture that gives the standard library's, too."""
-    return importlib.import_module("lithops.multiprocessing")
-
-
-@pytest.fixture(name="pipe")
-def direct_pipe(direct_pipes: None) -> Iterator[Any]:
+@pytest.fixture  # type: ignore[no-redef] # in place of the one that was imported
+def pipe(direct_pipes: None) -> Iterator[Any]:
     first, second = connection.Pipe()
     connect(first, second)
     connect(second, first)
@@ -55,8 +50,8 @@ def direct_pipe(direct_pipes: None) -> Iterator[Any]:
     second.close()
 
 
-@pytest.fixture(name="one_way")
-def direct_one_way(direct_pipes: None) -> Iterator[Any]:
+@pytest.fixture  # type: ignore[no-redef] # in place of the one that was imported
+def one_way(direct_pipes: None) -> Iterator[Any]:
     reader, writer = connection.Pipe(False)
     connect(writer, reader)
     yield reader, writer

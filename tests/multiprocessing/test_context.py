@@ -7,7 +7,6 @@ import multiprocessing
 import multiprocessing.pool
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pool_functions as functions
@@ -57,27 +56,28 @@ def test_parameters_are_the_standards(cls: str) -> None:
             ), name
 
 
+@pytest.mark.ours
 @pytest.mark.parametrize("method", _METHODS)
-def test_contexts(method: str, tmp_path: Path) -> None:
-    context = lithops_mp.get_context(method)
-    assert context is lithops_mp.get_context(method)
+def test_contexts(mp: Any, method: str, place: Any) -> None:
+    context = mp.get_context(method)
+    assert context is mp.get_context(method)
     assert context.get_start_method() == method
     assert context.get_context() is context
-    assert context.get_context("spawn") is lithops_mp.get_context("spawn")
+    assert context.get_context("spawn") is mp.get_context("spawn")
     assert issubclass(type(context), multiprocessing.context.BaseContext)
     with pytest.raises(ValueError, match="cannot set start method of concrete context"):
         context.set_start_method(method)
     with context.Pool(1) as pool:
         assert pool.apply(functions.square, (3,)) == 9
-    path = tmp_path / "note"
-    process = context.Process(target=process_functions.note, args=(str(path),))
+    path = place / "note"
+    process = context.Process(target=process_functions.note, args=(path,))
     process.start()
     process.join()
     assert path.read_text() == "((), {})"
     queue = context.Queue()
     queue.put(1)
     assert queue.get() == 1
-    assert context.cpu_count() == os.cpu_count()
+    assert context.cpu_count() == mp.cpu_count()
     assert context.current_process() is multiprocessing.current_process()
     assert context.active_children() == []
     assert context.TimeoutError is multiprocessing.TimeoutError

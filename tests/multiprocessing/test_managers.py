@@ -10,11 +10,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import AuthenticationError, ProcessError
+from multiprocessing import ProcessError
 from multiprocessing.managers import RemoteError
 from types import ModuleType
 from typing import Any
 
+import manager_functions as functions
 import pytest
 
 
@@ -321,39 +322,22 @@ def test_objects_go_with_their_last_proxy(mp: Any, eventually: Callable[..., Non
         assert outer[0].keys() == []
 
 
-def put_all(*proxies: Any) -> None:
-    numbers, words, inbox, lock = proxies
-    with lock:
-        numbers.append(2)
-        words["two"] = numbers
-        inbox.put("done")
-
-
 def test_proxies_travel(mp: Any, manager: Any) -> None:
     numbers, words, inbox, lock = manager.list([1]), manager.dict(), manager.Queue(), manager.Lock()
-    process = mp.Process(target=put_all, args=(numbers, words, inbox, lock))
+    process = mp.Process(target=functions.put_all, args=(numbers, words, inbox, lock))
     process.start()
     assert inbox.get(timeout=60) == "done"
     process.join()
     assert numbers[:] == words["two"][:] == [1, 2]
 
 
-def visit(managers: str, address: Any, key: bytes, outbox: Any) -> None:
-    module = importlib.import_module(managers)
-    client = module.SyncManager(address=address, authkey=key)
-    try:
-        client.connect()
-    except AuthenticationError as error:
-        outbox.put(str(error))
-    else:
-        outbox.put(client.list([1])[:])
-
-
 def test_a_process_connects_by_address(mp: Any, managers: ModuleType) -> None:
     with managers.SyncManager(authkey=b"open sesame") as served:
         for key, expected in ((b"open sesame", [1]), (b"open sesam", "digest sent was rejected")):
             outbox = mp.SimpleQueue()
-            process = mp.Process(target=visit, args=(managers.__name__, served.address, key, outbox))
+            process = mp.Process(
+                target=functions.visit, args=(managers.__name__, served.address, key, outbox)
+            )
             process.start()
             assert outbox.get() == expected
             process.join()

@@ -10,7 +10,6 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pool_functions as functions
@@ -63,6 +62,7 @@ def test_map_takes_any_iterable_and_any_element(pool: Any, make: Callable[[], An
     assert [pool.apply(functions.identity, (each,)) for each in make()] == list(make())
 
 
+@pytest.mark.local_only("packages")
 def test_map_over_arrays(pool: Any) -> None:
     numpy = pytest.importorskip("numpy")
     rows = numpy.arange(6.0).reshape(3, 2)
@@ -105,9 +105,9 @@ def test_chunks_have_at_least_one_element(pool: Any, chunksize: int) -> None:
             method(functions.square, range(3), chunksize)
 
 
-def test_a_result_that_is_not_there_yet(pool: Any, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    result = pool.apply_async(functions.wait_for, (str(go),))
+def test_a_result_that_is_not_there_yet(pool: Any, place: Any) -> None:
+    go = place / "go"
+    result = pool.apply_async(functions.wait_for, (go,))
     assert not result.ready()
     with pytest.raises(ValueError, match="not ready"):
         result.successful()
@@ -115,15 +115,15 @@ def test_a_result_that_is_not_there_yet(pool: Any, tmp_path: Path) -> None:
         with pytest.raises(multiprocessing.TimeoutError):
             result.get(timeout)
         assert result.wait(timeout) is None
-    results = pool.imap(functions.wait_for, [str(go)])
+    results = pool.imap(functions.wait_for, [go])
     with pytest.raises(multiprocessing.TimeoutError):
         results.next(timeout=0.01)
     go.touch()
     result.wait()
     assert result.ready()
     assert result.successful()
-    assert result.get() == str(go)
-    assert results.next() == str(go)
+    assert result.get() == "go"
+    assert results.next() == "go"
 
 
 def test_callbacks(pool: Any) -> None:
@@ -162,12 +162,16 @@ def test_a_callback_has_run_when_the_result_is_ready(pool: Any) -> None:
 
 
 def test_what_a_worker_is(pool: Any) -> None:
-    name, daemon, authkey, parent, parent_pid, argv = pool.apply(functions.who)
+    name, daemon, _, parent, parent_pid, argv = pool.apply(functions.who)
     assert name.startswith("SpawnPoolWorker-")
     assert daemon
-    assert authkey == bytes(multiprocessing.current_process().authkey)
     assert (parent, parent_pid) == ("MainProcess", os.getpid())
     assert argv == sys.argv
+
+
+@pytest.mark.local_only("keys")
+def test_a_worker_has_the_programs_key(pool: Any) -> None:
+    assert pool.apply(functions.who)[2] == bytes(multiprocessing.current_process().authkey)
 
 
 def test_several_threads_share_a_pool(pool: Any) -> None:
@@ -231,18 +235,29 @@ def test_ten_thousand_tasks() -> None:
         assert [result.get() for result in results] == [x * x for x in range(10_000)]
 
 
-def test_tasks_run_at_once(mp: Any, tmp_path: Path) -> None:
+def test_tasks_run_at_once(mp: Any, place: Any) -> None:
     """As many as there are workers, whatever the chunks."""
     with mp.Pool(3) as pool:
         result = pool.starmap_async(
-            functions.note_and_wait, [(str(tmp_path), number, str(tmp_path / "2")) for number in range(3)], 1
+            functions.note_and_wait, [(place, number, place / "2") for number in range(3)], 1
         )
         assert result.get(60) == [0, 1, 2]
 
 
-def test_tasks_start_in_order(mp: Any, tmp_path: Path) -> None:
+@pytest.mark.local_only("bound")
+def test_no_more_tasks_run_at_once_than_there_are_workers(mp: Any, place: Any) -> None:
+    with mp.Pool(2) as pool:
+        slow = [pool.apply_async(functions.wait_for, (place / "go",)) for _ in range(2)]
+        quick = pool.apply_async(functions.square, (3,))
+        quick.wait(0.5)
+        assert not quick.ready()
+        (place / "go").touch()
+        assert [result.get(60) for result in (*slow, quick)] == ["go", "go", 9]
+
+
+def test_tasks_start_in_order(mp: Any, place: Any) -> None:
     """One that waits for the next one does not keep that from running, though no third could."""
     with mp.Pool(2) as pool:
-        tasks = [(str(tmp_path / str(number // 2)), number % 2 == 0) for number in range(8)]
+        tasks = [(place / str(number // 2), number % 2 == 0) for number in range(8)]
         result = pool.starmap_async(functions.wait_or_touch, tasks, 1)
         assert result.get(60) == [None] * 8

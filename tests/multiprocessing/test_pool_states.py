@@ -54,11 +54,11 @@ def test_close_and_join(mp: Any) -> None:
     pool.terminate()
 
 
-def test_terminate(mp: Any, tmp_path: Path) -> None:
+def test_terminate(mp: Any, place: Any) -> None:
     pool = mp.Pool(2)
     for number in range(4):
-        pool.apply_async(functions.come_and_stay, (str(tmp_path / str(number)),))
-    functions.wait_for(str(tmp_path / "0"))
+        pool.apply_async(functions.come_and_stay, (place / str(number),))
+    functions.wait_for(place / "0")
     before = time.monotonic()
     pool.terminate()
     pool.join()
@@ -79,20 +79,22 @@ def test_with_terminates(mp: Any) -> None:
         pass
 
 
-def test_closed_and_joined_before_any_task() -> None:
+@pytest.mark.ours
+def test_closed_and_joined_before_any_task(mp: Any) -> None:
     for end in ("close", "terminate"):
-        pool = lithops_mp.Pool(1)
+        pool = mp.Pool(1)
         getattr(pool, end)()
         pool.join()
 
 
-def test_nobody_waits_for_what_was_terminated(tmp_path: Path) -> None:
+@pytest.mark.ours
+def test_nobody_waits_for_what_was_terminated(mp: Any, place: Any) -> None:
     """In the standard library, whoever waits then waits for ever."""
-    pool = lithops_mp.Pool(1)
+    pool = mp.Pool(1)
     outcome: list[BaseException] = []
-    running = pool.apply_async(functions.come_and_stay, (str(tmp_path / "0"),))
-    waiting = pool.map_async(functions.come_and_stay, [str(tmp_path / "1")])
-    each = pool.imap(functions.come_and_stay, itertools.repeat(str(tmp_path / "2")))
+    running = pool.apply_async(functions.come_and_stay, (place / "0",))
+    waiting = pool.map_async(functions.come_and_stay, [place / "1"])
+    each = pool.imap(functions.come_and_stay, itertools.repeat(place / "2"))
 
     def wait() -> None:
         try:
@@ -102,7 +104,7 @@ def test_nobody_waits_for_what_was_terminated(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    functions.wait_for(str(tmp_path / "0"))
+    functions.wait_for(place / "0")
     pool.terminate()
     thread.join(30)
     assert len(outcome) == 1
@@ -162,18 +164,19 @@ def test_a_forgotten_pool_of_the_standard_library_warns(mp: Any) -> None:
     pool.join()
 
 
-def test_results_keep_their_pool_until_they_are_there(tmp_path: Path) -> None:
+@pytest.mark.ours
+def test_results_keep_their_pool_until_they_are_there(mp: Any, place: Any) -> None:
     """So a pool that is used in one expression is not forgotten in the midst of it."""
-    go = tmp_path / "go"
-    pool = lithops_mp.Pool(1)
+    go = place / "go"
+    pool = mp.Pool(1)
     alive = weakref.ref(pool)
-    result = pool.apply_async(functions.wait_for, (str(go),))
+    result = pool.apply_async(functions.wait_for, (go,))
     pool.close()
     del pool
     gc.collect()
     assert alive() is not None
     go.touch()
-    assert result.get(30) == str(go)
+    assert result.get(30) == "go"
 
 
 def test_arguments_and_results_are_let_go_of(mp: Any, eventually: Callable[..., None]) -> None:
@@ -192,10 +195,11 @@ def test_arguments_and_results_are_let_go_of(mp: Any, eventually: Callable[..., 
         assert pool._cache == {}
 
 
-def test_endless_iterators(monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]) -> None:
+@pytest.mark.ours
+def test_endless_iterators(mp: Any, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., None]) -> None:
     """Lazily read, and no further ahead of what has been read of the results than is allowed."""
     monkeypatch.setattr(inputs, "_UNREAD", 50)
-    with lithops_mp.Pool(2) as pool:
+    with mp.Pool(2) as pool:
         for method in (pool.imap, pool.imap_unordered):
             given: list[int] = []
             results = method(functions.square, _noted(itertools.count(), given))
@@ -206,26 +210,27 @@ def test_endless_iterators(monkeypatch: pytest.MonkeyPatch, eventually: Callable
             assert len(given) == 251
 
 
-def test_large_elements_are_not_read_far_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.ours
+def test_large_elements_are_not_read_far_ahead(mp: Any, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "_AHEAD_BYTES", 1000_000)
     read: list[int] = []
 
     def produce() -> Iterator[Any]:
         for number in range(40):
             read.append(number)
-            yield bytes(100_000), str(tmp_path / "go")
+            yield bytes(100_000), place / "go"
 
-    with lithops_mp.Pool(2) as pool:
-        results = pool.imap(_after, produce())
+    with mp.Pool(2) as pool:
+        results = pool.imap(functions.length_after, produce())
         with pytest.raises(multiprocessing.TimeoutError):
             results.next(timeout=0.3)
         assert len(read) <= 11
-        (tmp_path / "go").touch()
+        (place / "go").touch()
         assert list(results) == [100_000] * 40
         assert len(read) == 40
 
 
-def test_each_element_of_a_slow_iterator_is_sent_at_once(mp: Any, tmp_path: Path) -> None:
+def test_each_element_of_a_slow_iterator_is_sent_at_once(mp: Any) -> None:
     def produce() -> Iterator[int]:
         for number in range(3):
             yield number
@@ -266,11 +271,6 @@ def _noted(numbers: Iterable[int], given: list[int]) -> Iterator[int]:
 
 def _has_length(items: list[int], length: int) -> bool:
     return len(items) == length
-
-
-def _after(pair: tuple[bytes, str]) -> int:
-    functions.wait_for(pair[1])
-    return len(pair[0])
 
 
 def test_descriptors_are_given_back(eventually: Callable[..., None]) -> None:

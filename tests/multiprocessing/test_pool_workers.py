@@ -6,27 +6,26 @@ import ast
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pool_functions as functions
 import pytest
 
-import lithops.multiprocessing as lithops_mp
 from lithops.exceptions import WorkerLost
 
 RunProgram = Callable[..., Any]
 
 
-def test_the_initializer_runs_once_in_each_worker(mp: Any, tmp_path: Path) -> None:
+def test_the_initializer_runs_once_in_each_worker(mp: Any) -> None:
     with mp.Pool(2, functions.greet, ("hello",)) as pool:
         seen = pool.map(functions.greeting, range(20), chunksize=1)
     assert {(text, times) for text, times, _ in seen} == {("hello", 1)}
 
 
-def test_an_initializer_that_fails_is_what_tasks_give() -> None:
+@pytest.mark.ours
+def test_an_initializer_that_fails_is_what_tasks_give(mp: Any) -> None:
     """The standard library would start workers for ever."""
-    with lithops_mp.Pool(2, functions.refuse_to_begin) as pool:
+    with mp.Pool(2, functions.refuse_to_begin) as pool:
         for _ in range(2):
             with pytest.raises(RuntimeError, match="not today"):
                 pool.apply(functions.square, (1,))
@@ -34,20 +33,23 @@ def test_an_initializer_that_fails_is_what_tasks_give() -> None:
             pool.map(functions.square, range(10))
 
 
-def test_an_initializer_that_ends_its_worker_is_what_tasks_give() -> None:
-    with lithops_mp.Pool(1, functions.leave, (-5,)) as pool, pytest.raises(WorkerLost, match="exit code 5"):
+@pytest.mark.ours
+def test_an_initializer_that_ends_its_worker_is_what_tasks_give(mp: Any) -> None:
+    with mp.Pool(1, functions.leave, (-5,)) as pool, pytest.raises(WorkerLost, match=r"exit (code|status) 5"):
         pool.apply(functions.square, (1,))
 
 
-def test_an_initializer_that_cannot_be_pickled() -> None:
+@pytest.mark.ours
+def test_an_initializer_that_cannot_be_pickled(mp: Any) -> None:
     lock = threading.Lock()
-    with lithops_mp.Pool(1, initargs=(lock,), initializer=functions.identity) as pool:
+    with mp.Pool(1, initargs=(lock,), initializer=functions.identity) as pool:
         with pytest.raises(TypeError, match="lock"):
             pool.apply(functions.square, (1,))
         with pytest.raises(TypeError, match="lock"):
             pool.map(functions.square, range(3))
 
 
+@pytest.mark.local_only("workers")
 def test_workers_are_replaced(mp: Any) -> None:
     """A task of a map is a chunk."""
     with mp.Pool(1, maxtasksperchild=2) as pool:
@@ -58,6 +60,7 @@ def test_workers_are_replaced(mp: Any) -> None:
         assert len(set(pool.map(functions.pid, range(6), chunksize=1))) == 1
 
 
+@pytest.mark.local_only("workers")
 def test_replaced_workers_are_prepared_too(mp: Any) -> None:
     with mp.Pool(1, functions.greet, ("hello",), 1) as pool:
         seen = pool.map(functions.greeting, range(3), chunksize=1)
@@ -65,23 +68,27 @@ def test_replaced_workers_are_prepared_too(mp: Any) -> None:
     assert len({pid for _, _, pid in seen}) == 3
 
 
-def test_a_pool_in_a_process(mp: Any, tmp_path: Path) -> None:
-    path = tmp_path / "results"
-    process = mp.Process(target=functions.pool_in_process, args=(mp.Pool, str(path)))
+@pytest.mark.local_only("children")
+def test_a_pool_in_a_process(mp: Any, place: Any) -> None:
+    path = place / "results"
+    process = mp.Process(target=functions.pool_in_process, args=(mp.Pool, path))
     process.start()
     process.join()
     assert process.exitcode == 0
     assert ast.literal_eval(path.read_text()) == [0, 1, 4]
 
 
+@pytest.mark.local_only("children")
 def test_a_worker_may_have_no_pool(mp: Any) -> None:
     refusal = "daemonic processes are not allowed to have children"
     with mp.Pool(1) as pool, pytest.raises(AssertionError, match=refusal):
         pool.apply(functions.pool_inside, (mp.Pool,))
 
 
-def test_two_pools_are_apart() -> None:
-    with lithops_mp.Pool(1, functions.greet, ("one",)) as one, lithops_mp.Pool(1) as other:
+@pytest.mark.ours
+@pytest.mark.local_only("warm")
+def test_two_pools_are_apart(mp: Any) -> None:
+    with mp.Pool(1, functions.greet, ("one",)) as one, mp.Pool(1) as other:
         assert one.apply(functions.greeting)[:2] == ("one", 1)
         assert other.apply(functions.greeting)[:2] == ("", 0)
 

@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any
 
 import process_functions as functions
@@ -38,13 +37,13 @@ def start(mp: Any) -> Iterator[Callable[..., Any]]:
             process.close()
 
 
-def test_a_process_runs_its_target_with_arguments_and_keywords(mp: Any, tmp_path: Path) -> None:
-    path = str(tmp_path / "note")
+def test_a_process_runs_its_target_with_arguments_and_keywords(mp: Any, place: Any) -> None:
+    path = place / "note"
     process = mp.Process(target=functions.note, args=(path, 1, [2]), kwargs={"three": 3})
     process.start()
     process.join()
     assert process.exitcode == 0
-    assert ast.literal_eval(Path(path).read_text()) == ((1, [2]), {"three": 3})
+    assert ast.literal_eval(path.read_text()) == ((1, [2]), {"three": 3})
 
 
 def test_without_a_target_nothing_happens(mp: Any) -> None:
@@ -73,12 +72,13 @@ def test_before_the_start_there_is_nothing_to_know(mp: Any) -> None:
     process.close()
 
 
-def test_while_it_runs_and_after_its_end(mp: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    path = str(tmp_path / "pid")
+@pytest.mark.local_only("pids")
+def test_while_it_runs_and_after_its_end(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    path = place / "pid"
     process = start(functions.touch_and_sleep, path)
     pid = process.pid
     functions.wait_for(path)
-    assert int(Path(path).read_text()) == pid == process.ident
+    assert pid == process.ident
     assert process.is_alive()
     assert process.exitcode is None
     assert process in mp.active_children()
@@ -99,8 +99,8 @@ def test_while_it_runs_and_after_its_end(mp: Any, start: Callable[..., Any], tmp
     assert process.exitcode == -signal.SIGTERM
 
 
-def test_join_gives_up_in_time(start: Callable[..., Any], tmp_path: Path) -> None:
-    process = start(functions.touch_and_sleep, str(tmp_path / "pid"))
+def test_join_gives_up_in_time(start: Callable[..., Any], place: Any) -> None:
+    process = start(functions.touch_and_sleep, place / "pid")
     before = time.monotonic()
     process.join(0.05)
     process.join(timeout=0)
@@ -109,17 +109,17 @@ def test_join_gives_up_in_time(start: Callable[..., Any], tmp_path: Path) -> Non
     assert process.exitcode is None
 
 
-def test_kill(start: Callable[..., Any], tmp_path: Path) -> None:
-    process = start(functions.touch_and_sleep, str(tmp_path / "pid"))
+def test_kill(start: Callable[..., Any], place: Any) -> None:
+    process = start(functions.touch_and_sleep, place / "pid")
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_the_sentinel_tells_of_the_end(start: Callable[..., Any], tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    slow = start(functions.touch_and_sleep, str(tmp_path / "pid"))
-    process = start(functions.write_late, str(tmp_path / "written"), str(go))
+def test_the_sentinel_tells_of_the_end(start: Callable[..., Any], place: Any) -> None:
+    go = place / "go"
+    slow = start(functions.touch_and_sleep, place / "pid")
+    process = start(functions.write_late, place / "written", go)
     assert isinstance(process.sentinel, int)
     assert connection.wait([slow.sentinel, process.sentinel], timeout=0.05) == []
     go.touch()
@@ -128,8 +128,8 @@ def test_the_sentinel_tells_of_the_end(start: Callable[..., Any], tmp_path: Path
     assert process.exitcode == 0
 
 
-def test_close(start: Callable[..., Any], tmp_path: Path) -> None:
-    process = start(functions.touch_and_sleep, str(tmp_path / "pid"))
+def test_close(start: Callable[..., Any], place: Any) -> None:
+    process = start(functions.touch_and_sleep, place / "pid")
     with pytest.raises(ValueError, match="Cannot close a process while it is still running"):
         process.close()
     process.terminate()
@@ -183,24 +183,28 @@ def test_active_children_joins_those_that_have_ended(
     assert process.exitcode == 0
 
 
-def test_who_a_process_is(mp: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "me"
-    process = start(functions.describe, str(path), name="Ada", daemon=True)
+def test_who_a_process_is(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    process = start(functions.describe, place / "me", name="Ada", daemon=True)
     process.join()
     assert process.exitcode == 0
-    me = multiprocessing.current_process()
-    assert ast.literal_eval(path.read_text()) == {
+    me = ast.literal_eval((place / "me").read_text())
+    assert {name: me[name] for name in me if name not in ("number", "authkey")} == {
         "name": "Ada",
         "pid": True,
-        "number": process.pid,
         "daemon": True,
         "alive": True,
         "exitcode": None,
-        "authkey": bytes(me.authkey),
         "children": [],
         "parent": ("MainProcess", os.getpid(), os.getpid(), True),
         "state": "started",
     }
+
+
+@pytest.mark.local_only("pids")
+def test_the_pid_is_known_to_both(start: Callable[..., Any], place: Any) -> None:
+    process = start(functions.describe, place / "me")
+    process.join()
+    assert ast.literal_eval((place / "me").read_text())["number"] == process.pid
 
 
 def test_the_main_process(mp: Any) -> None:
@@ -213,19 +217,24 @@ def test_the_main_process(mp: Any) -> None:
     assert me is multiprocessing.current_process()
 
 
-def test_the_key_can_be_set(mp: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    process = mp.Process(target=functions.describe, args=(str(tmp_path / "me"),))
-    assert process.authkey == mp.current_process().authkey
+@pytest.mark.local_only("keys")
+def test_the_key_is_the_parents_and_can_be_set(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    start(functions.describe, place / "me").join()
+    key = mp.current_process().authkey
+    assert ast.literal_eval((place / "me").read_text())["authkey"] == bytes(key)
+    process = mp.Process(target=functions.describe, args=(place / "me",))
+    assert process.authkey == key
     process.authkey = b"secret"
     process.start()
     process.join()
-    assert ast.literal_eval((tmp_path / "me").read_text())["authkey"] == b"secret"
+    assert ast.literal_eval((place / "me").read_text())["authkey"] == b"secret"
     process.close()
 
 
-def test_nested_processes(mp: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "grandchild"
-    process = start(functions.start_another, mp.Process, str(path))
+@pytest.mark.local_only("children")
+def test_nested_processes(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    path = place / "grandchild"
+    process = start(functions.start_another, mp.Process, path)
     process.join()
     assert process.exitcode == 0
     grandchild = ast.literal_eval(path.read_text())
@@ -234,47 +243,51 @@ def test_nested_processes(mp: Any, start: Callable[..., Any], tmp_path: Path) ->
     assert grandchild["number"] != process.pid
 
 
-def test_daemons_have_no_children(mp: Any, start: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "error"
-    start(functions.try_to_start, mp.Process, str(path), daemon=True).join()
+@pytest.mark.local_only("children")
+def test_daemons_have_no_children(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    path = place / "error"
+    start(functions.try_to_start, mp.Process, path, daemon=True).join()
     assert path.read_text() == "daemonic processes are not allowed to have children"
 
 
-def test_a_process_waits_for_its_children_and_threads(
-    mp: Any, start: Callable[..., Any], tmp_path: Path
-) -> None:
-    go = tmp_path / "go"
-    parent = start(functions.start_and_forget, mp.Process, str(tmp_path / "child"), str(go))
-    threaded = start(functions.leave_a_thread, str(tmp_path / "thread"), str(go))
-    parent.join(0.3)
-    assert parent.is_alive()
-    assert threaded.is_alive()
-    go.touch()
-    parent.join()
-    threaded.join()
-    assert (tmp_path / "child").exists()
-    assert (tmp_path / "thread").exists()
+@pytest.mark.local_only("children")
+def test_a_process_waits_for_its_children(mp: Any, start: Callable[..., Any], place: Any) -> None:
+    _assert_waits(start(functions.start_and_forget, mp.Process, place / "late", place / "go"), place)
 
 
+def test_a_process_waits_for_its_threads(start: Callable[..., Any], place: Any) -> None:
+    _assert_waits(start(functions.leave_a_thread, place / "late", place / "go"), place)
+
+
+def _assert_waits(process: Any, place: Any) -> None:
+    """Until something is written late, after it may be."""
+    process.join(0.3)
+    assert process.is_alive()
+    (place / "go").touch()
+    process.join()
+    assert (place / "late").exists()
+
+
+@pytest.mark.local_only("children")
 def test_a_process_stops_its_daemons(
-    mp: Any, start: Callable[..., Any], tmp_path: Path, eventually: Callable[..., None]
+    mp: Any, start: Callable[..., Any], place: Any, eventually: Callable[..., None]
 ) -> None:
-    process = start(functions.start_daemon_and_forget, mp.Process, str(tmp_path / "pid"))
+    process = start(functions.start_daemon_and_forget, mp.Process, place / "pid")
     process.join(30)
     assert process.exitcode == 0
-    pid = int((tmp_path / "pid").read_text())
+    pid = int((place / "pid").read_text())
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
-def test_nobody_joins_itself(start: Callable[..., Any], tmp_path: Path) -> None:
-    path = tmp_path / "error"
-    start(functions.join_self, str(path)).join()
+def test_nobody_joins_itself(start: Callable[..., Any], place: Any) -> None:
+    path = place / "error"
+    start(functions.join_self, path).join()
     assert path.read_text() == "can only join a child process"
 
 
-def test_what_cannot_be_pickled_is_an_error_at_the_start(mp: Any, tmp_path: Path) -> None:
-    path = tmp_path / "note"
-    process = mp.Process(target=functions.note, args=(str(path), functions.Locked()))
+def test_what_cannot_be_pickled_is_an_error_at_the_start(mp: Any, place: Any) -> None:
+    path = place / "note"
+    process = mp.Process(target=functions.note, args=(path, functions.Locked()))
     with pytest.raises(TypeError, match="lock"):
         process.start()
     assert process.pid is None
@@ -283,17 +296,17 @@ def test_what_cannot_be_pickled_is_an_error_at_the_start(mp: Any, tmp_path: Path
     process.close()
 
 
-def test_processes_may_wait_for_each_other(start: Callable[..., Any], tmp_path: Path) -> None:
-    processes = [start(functions.meet, str(tmp_path), number, 4) for number in range(4)]
+def test_processes_may_wait_for_each_other(start: Callable[..., Any], place: Any) -> None:
+    processes = [start(functions.meet, place, number, 4) for number in range(4)]
     for process in processes:
         process.join()
         assert process.exitcode == 0
 
 
-def test_a_process_lets_go_of_its_arguments(start: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_process_lets_go_of_its_arguments(start: Callable[..., Any], place: Any) -> None:
     value = functions.Payload()
     alive = weakref.ref(value)
-    process = start(functions.note, str(tmp_path / "note"), value)
+    process = start(functions.note, place / "note", value)
     del value
     process.join()
     gc.collect()

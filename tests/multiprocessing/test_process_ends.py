@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import process_functions as functions
 import pytest
 
 import lithops.multiprocessing as lithops_mp
-from lithops.compute.backends.localhost import backend
 
 
 def _run(mp: Any, target: Callable[..., object], *args: Any) -> Any:
@@ -31,11 +31,13 @@ def test_exit_codes_of_sys_exit(mp: Any, code: Any, expected: int) -> None:
     assert _run(mp, functions.leave, code).exitcode == expected
 
 
-def test_text_that_a_process_leaves_with_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    _run(lithops_mp, functions.leave, "that is why")
+@pytest.mark.ours
+def test_text_that_a_process_leaves_with_is_shown(mp: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    _run(mp, functions.leave, "that is why")
     assert capfd.readouterr().err == "that is why\n"
 
 
+@pytest.mark.local_only("codes")
 def test_the_exit_code_of_the_system(mp: Any) -> None:
     assert _run(mp, functions.leave_at_once, 9).exitcode == 9
 
@@ -51,23 +53,25 @@ def test_signals(number: int) -> None:
     assert f"exitcode=-{signal.Signals(number).name}" in repr(process)
 
 
+@pytest.mark.local_only("pids")
 def test_a_signal_of_the_standard_librarys(mp: Any) -> None:
     assert _run(mp, functions.kill_self, signal.SIGKILL).exitcode == -signal.SIGKILL
 
 
-def test_killed_from_outside(mp: Any, tmp_path: Path) -> None:
-    process = mp.Process(target=functions.touch_and_sleep, args=(str(tmp_path / "pid"),))
+@pytest.mark.local_only("pids")
+def test_killed_from_outside(mp: Any, place: Any) -> None:
+    process = mp.Process(target=functions.touch_and_sleep, args=(place / "pid",))
     process.start()
-    functions.wait_for(str(tmp_path / "pid"))
+    functions.wait_for(place / "pid")
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
 
 
 def test_interrupted_from_outside(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    process = lithops_mp.Process(target=functions.touch_and_sleep, args=(str(tmp_path / "pid"),), name="Ada")
+    process = lithops_mp.Process(target=functions.touch_and_sleep, args=(tmp_path / "pid",), name="Ada")
     process.start()
-    functions.wait_for(str(tmp_path / "pid"))
+    functions.wait_for(tmp_path / "pid")
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     process.join()
@@ -87,12 +91,14 @@ def test_an_exception_is_one_and_shown(mp: Any, capfd: pytest.CaptureFixture[str
     assert "raise ValueError(message)" in errors
 
 
-def test_a_keyboard_interrupt_is_an_exception() -> None:
-    assert _run(lithops_mp, functions.interrupted).exitcode == 1
+@pytest.mark.ours
+def test_a_keyboard_interrupt_is_an_exception(mp: Any) -> None:
+    assert _run(mp, functions.interrupted).exitcode == 1
 
 
-def test_what_stops_a_process_before_it_runs() -> None:
-    process = lithops_mp.Process(target=functions.nothing)
+@pytest.mark.ours
+def test_what_stops_a_process_before_it_runs(mp: Any) -> None:
+    process = mp.Process(target=functions.nothing)
     process.start()
     process.terminate()
     process.join()
@@ -100,9 +106,10 @@ def test_what_stops_a_process_before_it_runs() -> None:
     assert isinstance(process.pid, int)
 
 
-def test_a_cause_that_is_no_code_of_the_process_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.ours
+def test_a_cause_that_is_no_code_of_the_process_is_told(mp: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """Its arguments cannot be unpickled there."""
-    process = lithops_mp.Process(target=functions.note, args=(functions.Unreadable(),), name="Ada")
+    process = mp.Process(target=functions.note, args=(functions.Unreadable(),), name="Ada")
     process.start()
     process.join()
     assert process.exitcode == 1
@@ -113,7 +120,7 @@ def test_a_cause_that_is_no_code_of_the_process_is_told(capfd: pytest.CaptureFix
 
 def test_fifty_processes_that_wait_for_each_other(tmp_path: Path) -> None:
     processes = [
-        lithops_mp.Process(target=functions.meet, args=(str(tmp_path), number, 50)) for number in range(50)
+        lithops_mp.Process(target=functions.meet, args=(tmp_path, number, 50)) for number in range(50)
     ]
     for process in processes:
         process.start()
@@ -127,14 +134,15 @@ def test_fifty_processes_that_wait_for_each_other(tmp_path: Path) -> None:
 def test_first_processes_of_many_threads(tmp_path: Path, run_program: Callable[..., Any]) -> None:
     program = run_program(
         f"""
-import os, sys, threading
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+import sys, threading
+from pathlib import Path
+sys.path += {sys.path!r}
 import process_functions as functions
 import lithops.multiprocessing as mp
 
 def run(number):
     go.wait()
-    process = mp.Process(target=functions.meet, args=(os.getcwd(), number, 8))
+    process = mp.Process(target=functions.meet, args=(Path.cwd(), number, 8))
     process.start()
     process.join()
     codes.append(process.exitcode)
@@ -150,21 +158,15 @@ if __name__ == "__main__":
     assert program.stdout == f"{[0] * 8}\n"
 
 
-def test_idle_workers_do_not_stay(
-    eventually: Callable[..., None],
-    workers: Callable[..., set[int]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_workers_end_with_their_processes(
+    eventually: Callable[..., None], workers: Callable[..., set[int]], tmp_path: Path
 ) -> None:
-    """After many processes at once, no more workers are kept than are of use."""
-    monkeypatch.setattr(backend, "_IDLE_S", 0.1)
     processes = [
-        lithops_mp.Process(target=functions.meet, args=(str(tmp_path), number, 30)) for number in range(30)
+        lithops_mp.Process(target=functions.meet, args=(tmp_path, number, 30)) for number in range(30)
     ]
     for process in processes:
         process.start()
-    assert len({process.pid for process in processes}) == 30
+    assert {process.pid for process in processes} <= workers()
     for process in processes:
         process.join()
-    eventually(lambda: len(workers()) == 2 * (os.cpu_count() or 1))
-    assert _run(lithops_mp, functions.nothing).pid in workers()
+    eventually(lambda: not workers())

@@ -24,6 +24,7 @@ def _run(mp: Any, target: Any, *args: Any) -> None:
     assert process.exitcode == 0
 
 
+@pytest.mark.local_only("warm")
 def test_what_a_process_changes_is_gone_with_it(mp: Any) -> None:
     found = mp.SimpleQueue()
     _run(mp, functions.leave_traces)
@@ -32,6 +33,7 @@ def test_what_a_process_changes_is_gone_with_it(mp: Any) -> None:
     found.close()
 
 
+@pytest.mark.local_only("files")
 def test_processes_start_where_the_program_is(
     mp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,6 +46,7 @@ def test_processes_start_where_the_program_is(
     found.close()
 
 
+@pytest.mark.local_only("warm")
 def test_what_is_to_be_done_at_the_end_is_done_before_the_process_is_joined(mp: Any, tmp_path: Path) -> None:
     process = mp.Process(target=functions.register_ends, args=(str(tmp_path),), name="Ada")
     process.start()
@@ -61,6 +64,7 @@ def test_processes_draw_numbers_of_their_own(mp: Any) -> None:
     drawn.close()
 
 
+@pytest.mark.local_only("workers")
 def test_workers_of_a_pool_are_numbered_one_after_the_other(mp: Any) -> None:
     for _ in range(2):
         (before,) = mp.Process()._identity
@@ -74,6 +78,7 @@ def test_workers_of_a_pool_are_numbered_one_after_the_other(mp: Any) -> None:
         assert after == before + 4
 
 
+@pytest.mark.local_only("children")
 def test_workers_of_a_pool_in_a_process_have_its_number_before_theirs(mp: Any) -> None:
     found = mp.SimpleQueue()
     process = mp.Process(target=functions.identities_of_workers, args=(mp.Pool, found))

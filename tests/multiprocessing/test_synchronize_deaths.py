@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,7 @@ from threading import BrokenBarrierError
 from typing import Any
 
 import pytest
+from synchronize_functions import hold
 
 import lithops.multiprocessing
 from lithops.exceptions import SharedStateError
@@ -272,22 +271,16 @@ def test_a_party_that_dies_in_the_action_breaks_the_barrier(other: Other, pool: 
                 each.result(10)
 
 
-def hold(lock: Any, held: Any, pid: Any) -> None:
-    with lock:
-        pid.write_text(str(os.getpid()))
-        held.set()
-        signal.pause()
-
-
-@pytest.mark.parametrize("how", ["terminate", "kill", "SIGKILL"])
-def test_a_process_is_killed_that_holds_a_lock(tmp_path: Any, how: str) -> None:
+@pytest.mark.ours
+@pytest.mark.parametrize("how", ["terminate", "kill", "by itself"])
+def test_a_process_is_killed_that_holds_a_lock(mp: Any, place: Any, how: str) -> None:
     lock, held = mp.Lock(), mp.Event()
-    process = mp.Process(target=hold, args=(lock, held, tmp_path / "pid"))
+    process = mp.Process(target=hold, args=(lock, held, place / "die"))
     process.start()
     assert held.wait(60)
     assert lock.acquire(timeout=0.1) is False
-    if how == "SIGKILL":
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    if how == "by itself":
+        (place / "die").touch()
     else:
         getattr(process, how)()
     assert lock.acquire(timeout=30)

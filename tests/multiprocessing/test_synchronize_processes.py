@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+import synchronize_functions as functions
 
 
 @contextmanager
@@ -23,87 +23,54 @@ def processes(mp: Any, number: int, function: Callable[..., None], *arguments: o
     assert [process.exitcode for process in started] == [0] * number
 
 
-def count_to(number: int, path: Path, lock: Any) -> None:
-    for _ in range(number):
-        with lock:
-            path.write_text(str(int(path.read_text()) + 1))
-
-
 @pytest.mark.parametrize("kind", ["Lock", "RLock", "BoundedSemaphore"])
-def test_processes_exclude_each_other(mp: Any, tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "count"
+def test_processes_exclude_each_other(mp: Any, place: Any, kind: str) -> None:
+    path = place / "count"
     path.write_text("0")
-    with processes(mp, 3, count_to, 50, path, getattr(mp, kind)()):
+    with processes(mp, 3, functions.count_to, 50, path, getattr(mp, kind)()):
         pass
     assert path.read_text() == "150"
 
 
-def look_at(lock: Any, path: Path) -> None:
-    shown = [repr(lock), lock.acquire(False), lock.acquire(timeout=0.01)]
-    try:
-        lock.release()
-    except AssertionError as error:
-        shown.append(str(error))
-    path.write_text(json.dumps(shown))
-
-
-def test_a_recursive_lock_belongs_to_a_process(mp: Any, tmp_path: Path) -> None:
+def test_a_recursive_lock_belongs_to_a_process(mp: Any, place: Any) -> None:
     lock = mp.RLock()
-    with lock, processes(mp, 1, look_at, lock, tmp_path / "seen"):
+    with lock, processes(mp, 1, functions.look_at, lock, place / "seen"):
         pass
-    assert json.loads((tmp_path / "seen").read_text()) == [
+    assert json.loads((place / "seen").read_text()) == [
         "<RLock(SomeOtherProcess, nonzero)>", False, False,
         "attempt to release recursive lock not owned by thread",
     ]  # fmt: skip
 
 
-def test_a_lock_is_released_by_any_process(mp: Any, tmp_path: Path) -> None:
+def test_a_lock_is_released_by_any_process(mp: Any, place: Any) -> None:
     lock = mp.Lock()
     lock.acquire()
-    with processes(mp, 1, look_at, lock, tmp_path / "seen"):
+    with processes(mp, 1, functions.look_at, lock, place / "seen"):
         assert lock.acquire(timeout=60)
-    assert json.loads((tmp_path / "seen").read_text()) == ["<Lock(owner=SomeOtherProcess)>", False, False]
-
-
-def acquire(*locks: Any) -> None:
-    for lock in locks:
-        lock.acquire()
+    assert json.loads((place / "seen").read_text()) == ["<Lock(owner=SomeOtherProcess)>", False, False]
 
 
 def test_a_process_that_ends_does_not_release_what_it_holds(mp: Any) -> None:
     lock, recursive, bounded = mp.Lock(), mp.RLock(), mp.BoundedSemaphore(2)
-    with processes(mp, 1, acquire, lock, recursive, bounded):
+    with processes(mp, 1, functions.acquire, lock, recursive, bounded):
         pass
     assert lock.acquire(timeout=0.3) is False
     assert recursive.acquire(timeout=0.3) is False
     assert bounded.get_value() == 1
 
 
-def answer(ask: Any, tell: Any, times: int) -> None:
-    for _ in range(times):
-        ask.acquire()
-        tell.release()
-
-
 def test_semaphores_are_signals_between_processes(mp: Any) -> None:
     ask, tell = mp.Semaphore(0), mp.Semaphore(0)
-    with processes(mp, 1, answer, ask, tell, 10):
+    with processes(mp, 1, functions.answer, ask, tell, 10):
         for _ in range(10):
             ask.release()
             assert tell.acquire(timeout=60)
     assert (ask.get_value(), tell.get_value()) == (0, 0)
 
 
-def sleep_in(condition: Any, ready: Any, woken: Any) -> None:
-    with condition:
-        ready.release()
-        assert condition.wait(60)
-        woken.release()
-
-
 def test_a_condition_wakes_processes(mp: Any) -> None:
     condition, ready, woken = mp.Condition(), mp.Semaphore(0), mp.Semaphore(0)
-    with processes(mp, 3, sleep_in, condition, ready, woken):
+    with processes(mp, 3, functions.sleep_in, condition, ready, woken):
         for _ in range(3):
             assert ready.acquire(timeout=60)
         with condition:
@@ -116,62 +83,34 @@ def test_a_condition_wakes_processes(mp: Any) -> None:
         assert woken.acquire(timeout=60)
 
 
-def echo(asked: Any, answered: Any) -> None:
-    assert asked.wait(60)
-    asked.clear()
-    answered.set()
-
-
 def test_an_event_is_seen_by_processes(mp: Any) -> None:
     asked, answered = mp.Event(), mp.Event()
-    with processes(mp, 1, echo, asked, answered):
+    with processes(mp, 1, functions.echo, asked, answered):
         asked.set()
         assert answered.wait(60)
         assert not asked.is_set()
 
 
-def meet(barrier: Any, folder: Path) -> None:
-    for number in range(3):
-        index = barrier.wait(60)
-        (folder / f"{number}-{index}").touch()
-
-
-def test_a_barrier_holds_processes_together(mp: Any, tmp_path: Path) -> None:
+def test_a_barrier_holds_processes_together(mp: Any, place: Any) -> None:
     barrier = mp.Barrier(3)
-    with processes(mp, 2, meet, barrier, tmp_path):
-        meet(barrier, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    with processes(mp, 2, functions.meet, barrier, place):
+        functions.meet(barrier, place)
+    assert sorted(path.name for path in place.iterdir()) == [
         f"{number}-{index}" for number in range(3) for index in range(3)
     ]
 
 
-def touch(path: Path) -> None:
-    path.touch()
-
-
-def test_an_action_travels_with_its_barrier(mp: Any, tmp_path: Path) -> None:
+def test_an_action_travels_with_its_barrier(mp: Any, place: Any) -> None:
     from functools import partial
 
-    barrier = mp.Barrier(2, partial(touch, tmp_path / "done"))
-    with processes(mp, 1, wait_in, barrier):
+    barrier = mp.Barrier(2, partial(functions.touch, place / "done"))
+    with processes(mp, 1, functions.wait_in, barrier):
         barrier.wait(60)
-        assert (tmp_path / "done").exists()
+        assert (place / "done").exists()
 
 
-def wait_in(barrier: Any) -> None:
-    barrier.wait(60)
-
-
-def test_an_aborted_barrier_is_broken_for_all_processes(mp: Any, tmp_path: Path) -> None:
+def test_an_aborted_barrier_is_broken_for_all_processes(mp: Any, place: Any) -> None:
     barrier = mp.Barrier(2)
     barrier.abort()
-    with processes(mp, 1, find_broken, barrier):
+    with processes(mp, 1, functions.find_broken, barrier):
         pass
-
-
-def find_broken(barrier: Any) -> None:
-    from threading import BrokenBarrierError
-
-    assert barrier.broken
-    with pytest.raises(BrokenBarrierError):
-        barrier.wait()

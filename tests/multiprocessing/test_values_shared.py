@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import value_functions as functions
 
 import lithops.multiprocessing
 from lithops import FunctionExecutor
@@ -21,10 +22,6 @@ from lithops.shared.session import Session, current_session
 
 lmp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""
-
-
-class Point(ctypes.Structure):
-    _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double)]
 
 
 class Flags(ctypes.Structure):
@@ -38,21 +35,12 @@ class Network(ctypes.BigEndianStructure):
 # ---------------------------------------------------------------- between processes
 
 
-def modify(n: Any, x: Any, s: Any, points: Any) -> None:
-    n.value **= 2
-    x.value **= 2
-    s.value = s.value.upper()
-    for point in points:
-        point.x **= 2
-        point.y **= 2
-
-
 def test_the_example_of_the_documentation(mp: Any) -> None:
     lock = mp.Lock()
     n, x = mp.Value("i", 7), mp.Value(ctypes.c_double, 1.0 / 3.0, lock=False)
     s = mp.Array("c", b"hello world", lock=lock)
-    points = mp.Array(Point, [(1.875, -6.25), (-5.75, 2.0), (2.375, 9.5)], lock=lock)
-    process = mp.Process(target=modify, args=(n, x, s, points))
+    points = mp.Array(functions.Point, [(1.875, -6.25), (-5.75, 2.0), (2.375, 9.5)], lock=lock)
+    process = mp.Process(target=functions.modify, args=(n, x, s, points))
     process.start()
     process.join()
     assert (n.value, x.value, s.value) == (49, (1.0 / 3.0) ** 2, b"HELLO WORLD")
@@ -60,15 +48,9 @@ def test_the_example_of_the_documentation(mp: Any) -> None:
     assert found == [(3.515625, 39.0625), (33.0625, 4.0), (5.640625, 90.25)]
 
 
-def count(value: Any, times: int) -> None:
-    for _ in range(times):
-        with value.get_lock():
-            value.value += 1
-
-
 def test_processes_count_together(mp: Any) -> None:
     value = mp.Value("i")
-    processes = [mp.Process(target=count, args=(value, 100)) for _ in range(3)]
+    processes = [mp.Process(target=functions.count, args=(value, 100)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
@@ -122,7 +104,7 @@ def test_what_travels_is_the_same_memory() -> None:
         other.value += 1
         assert other.get_lock() is value.get_lock()
     assert value.value == 5
-    points = lmp.RawArray(Point, 2)
+    points = lmp.RawArray(functions.Point, 2)
     pickle.loads(pickle.dumps(points))[1].y = 3
     pickle.loads(pickle.dumps(points[1])).x = 2
     assert (points[1].x, points[1].y) == (2, 3)
@@ -169,8 +151,8 @@ def _record(monkeypatch: pytest.MonkeyPatch, name: str, made: list[str]) -> None
 
 
 def test_each_operation_is_one_request(requests: list[str]) -> None:
-    value, array, raw = lmp.Value("i", 5), lmp.Array("d", range(1000)), lmp.RawArray(Point, 10)
-    point, text = lmp.Value(Point), lmp.Array("c", 20)
+    value, array, raw = lmp.Value("i", 5), lmp.Array("d", range(1000)), lmp.RawArray(functions.Point, 10)
+    point, text = lmp.Value(functions.Point), lmp.Array("c", 20)
     # The server gets to know the scripts by their first use.
     for known in (False, True):
         for operation in (
@@ -231,7 +213,7 @@ def test_numpy_reads_copies() -> None:
             each.__array__(copy=False)
     grid = lmp.RawArray(ctypes.c_int * 3, [(1, 2, 3), (4, 5, 6)])
     assert np.asarray(grid).tolist() == [[1, 2, 3], [4, 5, 6]]
-    points = np.asarray(lmp.RawArray(Point, [(1, 2)]))
+    points = np.asarray(lmp.RawArray(functions.Point, [(1, 2)]))
     assert points["y"].tolist() == [2]
     assert np.asarray(lmp.RawArray("u", "ab")).tolist() == ["a", "b"]
     array[:] = np.arange(2) / 4
