@@ -74,6 +74,15 @@ def test_how_activations_die(lines: list[str], kind: FailureKind, words: str) ->
     assert words in found[ONE].message
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("exit status 9", 9), ("signal: killed", -9), ("signal: segmentation fault", -11), ("signal: no such", None)],
+)
+def test_how_the_process_ended(said: str, code: int | None) -> None:
+    line = f"RequestId: {ONE} Error: Runtime exited with error: {said}"
+    assert deaths(events(line), {ONE})[ONE].exit_code == code
+
+
 def test_who_lives_is_not_dead() -> None:
     alive = events(f"START RequestId: {ONE} Version: $LATEST", "[ERROR] of the user", report(ONE))
     assert deaths(alive, {ONE}) == {}

@@ -27,7 +27,6 @@ from lithops.multiprocessing import config, program
 _LOCAL = {
     "bound": "a pool bounds the tasks of each of its jobs in a cloud, and not those of all together",
     "children": "functions of a cloud start no processes, pools or servers of their own",
-    "codes": "a function of a cloud that ends by itself has no exit code that its caller sees",
     "descriptors": "it is about descriptors and sockets of this machine",
     "files": "it is about files and folders of this machine",
     "keys": "no key travels to a cloud",

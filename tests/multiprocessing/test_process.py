@@ -72,7 +72,6 @@ def test_before_the_start_there_is_nothing_to_know(mp: Any) -> None:
     process.close()
 
 
-@pytest.mark.local_only("pids")
 def test_while_it_runs_and_after_its_end(mp: Any, start: Callable[..., Any], place: Any) -> None:
     path = place / "pid"
     process = start(functions.touch_and_sleep, path)

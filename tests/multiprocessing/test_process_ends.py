@@ -37,7 +37,6 @@ def test_text_that_a_process_leaves_with_is_shown(mp: Any, capfd: pytest.Capture
     assert capfd.readouterr().err == "that is why\n"
 
 
-@pytest.mark.local_only("codes")
 def test_the_exit_code_of_the_system(mp: Any) -> None:
     assert _run(mp, functions.leave_at_once, 9).exitcode == 9
 
@@ -53,7 +52,6 @@ def test_signals(number: int) -> None:
     assert f"exitcode=-{signal.Signals(number).name}" in repr(process)
 
 
-@pytest.mark.local_only("pids")
 def test_a_signal_of_the_standard_librarys(mp: Any) -> None:
     assert _run(mp, functions.kill_self, signal.SIGKILL).exitcode == -signal.SIGKILL
 

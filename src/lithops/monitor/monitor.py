@@ -155,7 +155,8 @@ class JobMonitor:
         """Cancel what is left, and stop. No future stays unsettled."""
         self._post(self._cancel_all)
         self._stopping = True
-        thread = self._thread
+        with self._lock:  # one that is being started cannot be joined before
+            thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             self._source.wake()
             thread.join(_JOIN_S)

@@ -39,7 +39,6 @@ class Popen:
         self._name = new_name()
         self._signal = signal.SIGTERM
         self._streaming = printer()
-        self._pid: int | None = None
         self._code: int | None = None
         self._ended = threading.Event()
         self._process_name = process_obj.name
@@ -47,6 +46,8 @@ class Popen:
         self._closing = threading.Lock()
         executor = program.process_executor()
         here = executor.backend == "localhost"
+        # A cloud tells of its functions when they end.
+        self._pid = None if here else next(_SYNTHETIC_PIDS)
         stream = self._streaming.key if self._streaming else None
         arguments = (process_obj, ParentProcess.here(), self._name, stream, here)
         # What is pickled now is told that it goes to a process of this machine, to which secrets may go.
@@ -72,13 +73,14 @@ class Popen:
 
     @property
     def pid(self) -> int:
-        """The worker's, once it is known: this waits for the process to run."""
+        """The worker's. On this machine, this waits for the process to run."""
         if self._pid is None:
             known = threading.Event()
             self._future.add_start_callback(lambda _: known.set())
             known.wait()
-            _, is_local, number = self._future.activation_id.partition("pid-")
-            self._pid = int(number) if is_local else next(_SYNTHETIC_PIDS)
+            # There is none of a process that was stopped before it ran.
+            _, is_known, number = self._future.activation_id.partition("pid-")
+            self._pid = int(number) if is_known else next(_SYNTHETIC_PIDS)
         return self._pid
 
     @property

@@ -11,6 +11,7 @@ Error Type: Runtime.OutOfMemory
 from __future__ import annotations
 
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NAMED = re.compile(rf"RequestId: ({_ID})|^\S+Z ({_ID}) Task timed out")
 _DEADLY = re.compile(r"Task timed out after|Error: Runtime exited|\tStatus: (?:timeout|error)")
 _MEMORY = re.compile(r"Memory Size: (\d+) MB\s+Max Memory Used: (\d+) MB")
+_EXIT = re.compile(r"Runtime exited with error: (?:exit status (\d+)|signal: ([a-z ]+))")
+_SIGNALS = {(signal.strsignal(number) or "").lower(): number for number in signal.valid_signals()}
 _NEARLY_ALL = 0.95
 """What has been used of a function's memory when it is killed for that."""
 _QUOTED_LINES = 12
@@ -76,7 +79,15 @@ def failure_of_lines(lines: Sequence[str], message: str = "") -> Failure:
         words.append(message)
     if quoted:
         words.append(quoted)
-    return Failure(kind, kind.value, "\n".join(words))
+    return Failure(kind, kind.value, "\n".join(words), exit_code=_exit_code(f"{message}\n{text}"))
+
+
+def _exit_code(text: str) -> int | None:
+    """That of the process, negative for a signal; None where Lambda says nothing of it."""
+    said = _EXIT.search(text)
+    if said is None:
+        return None
+    return int(said[1]) if said[1] else -_SIGNALS[said[2]] if said[2] in _SIGNALS else None
 
 
 def _kind(text: str) -> FailureKind:
