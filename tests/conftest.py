@@ -31,7 +31,7 @@ from lithops.compute.backends.localhost import backend as localhost
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("lithops", deadline=None)
 hypothesis.settings.load_profile("lithops")
-pytest.register_assert_rewrite("lithops.testing")
+pytest.register_assert_rewrite("lithops.testing", "processes_conformance", "joblib_conformance")
 
 _FORK_SERVER = b"lithops.compute.backends.localhost.forks"
 """In the command line of the process that forks workers, and in theirs."""

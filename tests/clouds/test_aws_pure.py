@@ -76,7 +76,12 @@ def test_how_activations_die(lines: list[str], kind: FailureKind, words: str) ->
 
 @pytest.mark.parametrize(
     ("said", "code"),
-    [("exit status 9", 9), ("signal: killed", -9), ("signal: segmentation fault", -11), ("signal: no such", None)],
+    [
+        ("exit status 9", 9),
+        ("signal: killed", -9),
+        ("signal: segmentation fault", -11),
+        ("signal: no such", None),
+    ],
 )
 def test_how_the_process_ended(said: str, code: int | None) -> None:
     line = f"RequestId: {ONE} Error: Runtime exited with error: {said}"
