@@ -173,6 +173,8 @@ class JobMonitor:
         statuses = self._receive(self._wait_s(longest_s))
         now = self._clock.now()
         if statuses:
+            # What was cancelled before these calls ended is not to take their place.
+            self._drain_inbox()
             self._hear(statuses, now)
         self._apply(self._tracker.expire(now))
         for task_id in self._stragglers.late(now):
@@ -191,8 +193,6 @@ class JobMonitor:
         outcome = self._tracker.hear(statuses)
         self._ledger.heard(statuses, outcome.settled)
         self._account(outcome)
-        # What was cancelled before these calls ended is not to take their place.
-        self._drain_inbox()
         self._send(now)  # first of all: while futures are settled here, workers are busy again
         self._settle(outcome.settled)
 
