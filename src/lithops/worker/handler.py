@@ -32,7 +32,7 @@ from lithops.wire.messages import (
 from lithops.worker.alarm import TimeIsUp
 from lithops.worker.capture import Capture
 from lithops.worker.fetch import FunctionCache, load_arguments
-from lithops.worker.gauges import Gauge, read_usage
+from lithops.worker.gauges import of_this_process, read_usage
 from lithops.worker.report import holds_futures, pack_result, ship_failure, ship_result
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ class Worker:
         self._capture = capture
         self._functions = FunctionCache()
         self._storages: dict[str, StorageBackend] = {}
-        self._gauge = Gauge()
         self._usage = read_usage()
         self._pid = os.getpid()
         self._cold = True
@@ -84,7 +83,7 @@ class Worker:
         job = task.job
         started = function_started = time.time()
         function_ended = 0.0
-        before, sample = self._usage, self._gauge.read(started)
+        before, sample = self._usage, of_this_process.read(started)
         self._capture.begin()
         result: Blob | None = None
         failure: Failure | None = None
@@ -111,7 +110,7 @@ class Worker:
             failure = ship_failure(error, call, job, storage, skip=_OWN_FRAMES)
         ended = time.time()
         after = self._usage = read_usage()
-        later = self._gauge.read(ended)
+        later = of_this_process.read(ended)
         stats = pack_stats(
             self._cold,
             started,
