@@ -54,6 +54,8 @@ class JobMonitor:
         invoker: Invoker, logs: JobLogs, ledger: Ledger, clock: Clock, threaded: bool = True,
     ) -> None:  # fmt: skip
         self._compute = compute
+        # To find out takes longer than all else that most rounds have to do.
+        self._health = compute if isinstance(compute, SupportsHealth) else None
         self._source = source
         self._storage = storage
         self._bucket = bucket
@@ -213,13 +215,11 @@ class JobMonitor:
             self._invoker.next_due(now),
             self._stragglers.next_due(),
         ]
-        if self._jobs and isinstance(self._compute, SupportsHealth):
+        if self._jobs and self._health is not None:
             times.append(self._next_health)
-        return (
-            0.0
-            if self._inbox or self._stopping
-            else max(0.0, min(due for due in times if due is not None) - now)
-        )
+        if self._inbox or self._stopping:
+            return 0.0
+        return max(0.0, min(due for due in times if due is not None) - now)
 
     def _drain_inbox(self) -> None:
         while self._inbox:
@@ -333,15 +333,13 @@ class JobMonitor:
             self._apply(self._tracker.fail(task_id, failure))
 
     def _check_health(self, now: float) -> None:
-        if not isinstance(self._compute, SupportsHealth) or now < self._next_health:
+        if self._health is None or now < self._next_health:
             return
         self._next_health = now + _HEALTH_EVERY_S
-        activations = self._tracker.activations()
-        if activations:
+        if activations := self._tracker.activations():
             self._next_health = float("inf")  # one look at a time
-            self._invoker.runner.run(
-                partial(self._compute.dead, list(activations)), partial(self._note_dead, activations)
-            )
+            look = partial(self._health.dead, list(activations))
+            self._invoker.runner.run(look, partial(self._note_dead, activations))
 
     def _note_dead(self, activations: Mapping[str, int], dead: Mapping[str, Failure]) -> None:
         self._next_health = self._clock.now() + _HEALTH_EVERY_S
