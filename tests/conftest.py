@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--storage") != "localhost":
-        other = pytest.mark.skip(reason="it is about objects on this machine's disk")
+        other = pytest.mark.skip(reason="it chooses its storage itself")
         for item in items:
             if item.get_closest_marker("localhost_storage"):
                 item.add_marker(other)

@@ -29,6 +29,8 @@ from lithops.testing.functions import LocalFunctions
 from lithops.wire.keys import CLOUDOBJECTS_PREFIX, JOBS_PREFIX
 from lithops.worker.data import open_part
 
+# It has its storages by itself.
+pytestmark = pytest.mark.localhost_storage
 Configure = Callable[[str], dict[str, Any]]
 LARGE = 300_000
 
