@@ -72,7 +72,7 @@ def assemble(
         if isinstance(compute, SupportsDirectResults)
         else StorageSource(storage, bucket, interval_s=interval_s, clock=clock, ledger=ledger)
     )
-    invoker = Invoker(compute)
+    invoker = Invoker(compute, max_concurrency=settings.lithops.max_concurrency)
     logs = JobLogs(os.path.join(constants.LITHOPS_TEMP_DIR, "logs"))
     monitor = JobMonitor(
         compute, source, storage, bucket, invoker=invoker, logs=logs, ledger=ledger, clock=clock,

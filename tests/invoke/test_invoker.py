@@ -20,8 +20,10 @@ class Recorder:
 
     name = "recorder"
 
-    def __init__(self, max_activations: int = 100, payload_bytes: int = 1 << 20) -> None:
-        self.limits = Limits(max_activations, 1 << 10, payload_bytes, 1.0)
+    def __init__(
+        self, max_activations: int = 100, payload_bytes: int = 1 << 20, calls_at_once: int = 1
+    ) -> None:
+        self.limits = Limits(max_activations, 1 << 10, payload_bytes, 1.0, calls_at_once=calls_at_once)
         self.tasks: list[Task] = []
         self.answers: list[Exception | None] = []
 
@@ -115,31 +117,106 @@ def test_a_job_that_may_not_go_on_holds_up_no_other() -> None:
     assert [sending.task.job.job_key for sending in pump(invoker, 0.0)] == ["narrow", "wide", "wide"]
 
 
+def test_the_bound_of_an_executor_is_one_of_all_its_jobs() -> None:
+    invoker = Invoker(Recorder(), max_concurrency=2)
+    for name in "abcd":
+        add(invoker, 1, name=name)
+    flying = pump(invoker, 0.0)
+    assert [sending.task.job.job_key for sending in flying] == ["a", "b"]
+    assert pump(invoker, 0.0) == []
+    invoker.drop_job("b")
+    assert pump(invoker, 0.0) == [], "what runs of a job that is over counts as before"
+    settle(invoker, flying[1])
+    assert [sending.task.job.job_key for sending in pump(invoker, 0.0)] == ["c"]
+
+
+def test_a_task_counts_as_the_calls_that_run_of_it_at_once() -> None:
+    one_after_the_other = Invoker(Recorder(), max_concurrency=2)
+    add(one_after_the_other, 20, per_task=4)
+    assert sizes(pump(one_after_the_other, 0.0)) == [4, 4]
+    side_by_side = Invoker(Recorder(calls_at_once=3), max_concurrency=5)
+    add(side_by_side, 20, per_task=4)
+    assert sizes(pump(side_by_side, 0.0)) == [4, 2]
+
+
+def test_what_a_backend_refuses_does_not_run() -> None:
+    compute = Recorder()
+    compute.answers = [Throttled("enough")]
+    invoker = Invoker(compute, max_concurrency=1)
+    add(invoker, 2)
+    (refused,) = pump(invoker, 0.0)
+    assert refused.throttled
+    invoker.finished(refused.task.task_id)
+    invoker.resend("j", 0, 0, failed=False, now=0.0)
+    due = invoker.next_due(0.0)
+    assert due is not None
+    assert indexes(pump(invoker, due)) == [0]
+
+
+def test_a_second_runner_counts_too() -> None:
+    invoker = Invoker(Recorder(), max_concurrency=2)
+    add(invoker, 2)
+    late, other = pump(invoker, 0.0)
+    invoker.resend("j", 0, 1, failed=False, now=0.0)
+    assert pump(invoker, 0.0) == []
+    settle(invoker, other)
+    (twin,) = pump(invoker, 0.0)
+    assert [(call.index, call.attempt) for call in twin.task.calls] == [(0, 1)]
+    settle(invoker, twin)
+    add(invoker, 2, name="next")
+    assert len(pump(invoker, 0.0)) == 1, "the late one may still run"
+    invoker.finished(late.task.task_id)
+    assert len(pump(invoker, 0.0)) == 1
+
+
+def test_how_many_workers_there_are() -> None:
+    assert Invoker(Recorder(max_activations=7)).workers == 7
+    assert Invoker(Recorder(max_activations=7), max_concurrency=3).workers == 3
+    assert Invoker(Recorder(max_activations=7), max_concurrency=30).workers == 7
+
+
 @given(
-    count=st.integers(0, 40),
-    per_task=st.integers(1, 7),
-    most=st.none() | st.integers(1, 9),
+    jobs=st.lists(
+        st.tuples(st.integers(0, 15), st.integers(1, 7), st.none() | st.integers(1, 9)), max_size=4
+    ),
+    most_of_all=st.none() | st.integers(1, 9),
     activations=st.integers(1, 5),
+    calls_at_once=st.integers(1, 4),
     order=st.randoms(use_true_random=False),
 )
 def test_every_call_goes_once_and_no_bound_is_broken(
-    count: int, per_task: int, most: int | None, activations: int, order: Any
-) -> None:
-    invoker = Invoker(Recorder(max_activations=activations))
-    add(invoker, count, per_task=per_task, most=most)
+    jobs: list[tuple[int, int, int | None]], most_of_all: int | None, activations: int, calls_at_once: int,
+    order: Any,
+) -> None:  # fmt: skip
+    compute = Recorder(max_activations=activations, calls_at_once=calls_at_once)
+    invoker = Invoker(compute, max_concurrency=most_of_all)
+    for number, (count, per_task, most) in enumerate(jobs):
+        add(invoker, count, name=str(number), per_task=per_task, most=most)
     flying: list[Sending] = []
-    gone: list[int] = []
+    gone: list[list[int]] = [[] for _ in jobs]
+
+    def room(most: int | None, *names: str) -> float:
+        running = sizes([sending for sending in flying if sending.task.job.job_key in names])
+        return (most or 1 << 30) - sum(min(size, calls_at_once) for size in running)
+
     while True:
         sent = pump(invoker, 0.0)
         flying += sent
-        gone += indexes(sent)
+        room_of_all = room(most_of_all, *map(str, range(len(jobs))))
         assert len(flying) <= activations
-        assert sum(sizes(flying)) <= (most or 1 << 30)
-        assert all(1 <= size <= per_task for size in sizes(sent))
+        assert room_of_all >= 0
+        for number, (count, per_task, most) in enumerate(jobs):
+            mine = [sending for sending in sent if sending.task.job.job_key == str(number)]
+            gone[number] += indexes(mine)
+            assert all(1 <= size <= per_task for size in sizes(mine))
+            assert room(most, str(number)) >= 0
+            if len(gone[number]) < count:
+                is_full = len(flying) == activations or not room_of_all or not room(most, str(number))
+                assert is_full, "there is room, and nothing goes"
         if not flying:
             break
         settle(invoker, flying.pop(order.randrange(len(flying))))
-    assert gone == list(range(count))
+    assert gone == [list(range(count)) for count, _, _ in jobs]
 
 
 def test_a_task_holds_no_more_than_its_payload() -> None:

@@ -56,6 +56,8 @@ class Journey:
             inline_bytes=chance.choice([300, 100_000]),
             startup_s=10.0,
         )
+        self.most_at_once = chance.choice([None, None, 1, 2, 4])
+        """The bound of each executor."""
         self.executors: list[FunctionExecutor] = []
         self.executor = self.new_executor()
         self.count = chance.randint(1, 20)
@@ -70,7 +72,9 @@ class Journey:
         self._told: Counter[ResponseFuture] = Counter()
 
     def new_executor(self) -> FunctionExecutor:
-        executor = self.cloud.executor(monitoring_interval=INTERVAL_S, execution_timeout=20)
+        executor = self.cloud.executor(
+            monitoring_interval=INTERVAL_S, execution_timeout=20, max_concurrency=self.most_at_once
+        )
         self.executors.append(executor)
         return executor
 
@@ -103,6 +107,9 @@ class Journey:
             assert not monitor._tracker._jobs
             assert not invoker._queues
             assert invoker._slots.free == self.max_activations, "a slot stayed taken"
+            assert invoker._bound.running == 0, "a call counts as running for ever"
+            if self.most_at_once is not None:
+                assert history.peak_calls[executor.executor_id] <= self.most_at_once
         assert set(self._told) == {future for executor in self.executors for future in executor.futures}
         assert set(self._told.values()) <= {1}, f"told more than once, or never: {self._told}"
         assert history.peak_activations <= self.max_activations * len(self.executors)

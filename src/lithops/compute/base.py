@@ -32,6 +32,8 @@ class Limits:
     and is called by the monitor's thread."""
     connections: int = 0
     """So many of these requests may wait for their activation's end, and bring its statuses back."""
+    calls_at_once: int = 1
+    """How many calls of its task an activation runs at once."""
 
     @property
     def takes_events(self) -> bool:

@@ -40,6 +40,8 @@ class LithopsSection:
     """Modules that are never shipped."""
     chunksize: Annotated[int, Between(1)] | None = None
     """Calls per task; none: as the backend prefers."""
+    max_concurrency: Annotated[int, Between(1)] | None = None
+    """How many calls of an executor run at once, of whatever jobs; none: as many as the backend can take."""
     log_level: Annotated[str, OneOf(LOG_LEVELS)] | None = "INFO"
     """What the `lithops` logger shows; null leaves logging alone."""
     log_format: str = LOG_FORMAT

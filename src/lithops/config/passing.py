@@ -23,13 +23,19 @@ def set_up_logging(settings: Settings, log_level: str | bool | None) -> None:
         setup_lithops_logger(section.log_level, section.log_format, section.log_stream, section.log_filename)
 
 
-def sections_without_limits(settings: Settings) -> dict[str, Any]:
-    """The configuration for what stands in for the standard library: as silent, unless a log is configured, and with no
-    limit to the data. The caller's own, to be changed further."""
+def sections_of_pool(settings: Settings, workers: int | None) -> dict[str, Any]:
+    """The configuration for what stands in for the standard library: as silent, unless a log is configured, with no
+    limit to the data, and for so many calls at once. The caller's own, to be changed further."""
     sections = copy.deepcopy(settings.raw)
-    sections["lithops"]["data_limit"] = False
+    section = sections["lithops"]
+    section["data_limit"] = False
     if settings.lithops.log_level == LithopsSection().log_level:
-        sections["lithops"]["log_level"] = None
+        section["log_level"] = None
+    if workers is not None and settings.compute_name == "localhost":
+        sections["localhost"]["worker_processes"] = workers
+    elif workers is not None:
+        # What is deployed there is the same for any number.
+        section["max_concurrency"] = min(workers, settings.lithops.max_concurrency or workers)
     return sections
 
 

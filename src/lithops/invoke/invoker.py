@@ -26,7 +26,7 @@ from lithops.compute.base import (
 from lithops.invoke.batches import AdaptiveBatches, Batches, FixedBatches
 from lithops.invoke.retry import Throttle, backoff_s
 from lithops.invoke.runner import InlineRunner, Runner
-from lithops.invoke.slots import Slots
+from lithops.invoke.slots import Bound, Slot, Slots
 from lithops.wire.messages import Call, JobSpec, Task
 
 REPLY_S = 20.0
@@ -57,19 +57,19 @@ class _Queue:
     spec: JobSpec
     runtime: RuntimeInfo
     batches: Batches
-    max_concurrency: int | None
+    bound: Bound
     backoff_s: float
     pending: deque[Call] = field(default_factory=deque)
     unsettled: dict[int, Call] = field(default_factory=dict)
     alone: set[int] = field(default_factory=set)
     """Calls that share their next activation with no other."""
-    in_flight: int = 0
 
 
 class Invoker:
-    """Decides which calls go next, and hands them to the compute backend."""
+    """Decides which calls go next, and hands them to the compute backend. No more than `max_concurrency` of them run at
+    once, of whatever jobs; None: as many as the backend can take."""
 
-    def __init__(self, compute: ComputeBackend) -> None:
+    def __init__(self, compute: ComputeBackend, *, max_concurrency: int | None = None) -> None:
         self._compute = compute
         self.runner: Runner = InlineRunner()
         """Makes the requests."""
@@ -78,10 +78,16 @@ class Invoker:
         self._throttle = Throttle(self.randomness, max(1, compute.limits.invoke_threads))
         self._connections = compute.limits.connections if isinstance(compute, SupportsResponses) else 0
         self._slots = Slots(compute.limits.max_activations)
+        self._bound = Bound(max_concurrency)
         self._queues: dict[str, _Queue] = {}
         self._delayed: list[tuple[float, int, str, Call]] = []
         self._task_ids = itertools.count()
         self._order = itertools.count()
+
+    @property
+    def workers(self) -> int:
+        """How many calls run at once at most, where each is a task of its own."""
+        return int(min(self._slots.capacity, self._bound.most))
 
     # ------------------------------------------------------------ what is told
 
@@ -99,7 +105,7 @@ class Invoker:
             batches = AdaptiveBatches()
         else:
             batches = FixedBatches(calls_per_task or 1, dealt=self._compute.limits.adaptive_batches)
-        self._queues[spec.job_key] = _Queue(spec, runtime, batches, max_concurrency, backoff_s)
+        self._queues[spec.job_key] = _Queue(spec, runtime, batches, Bound(max_concurrency), backoff_s)
 
     def push(self, job_key: str, calls: Iterable[Call]) -> None:
         """These calls of a job are ready to be sent."""
@@ -137,7 +143,6 @@ class Invoker:
         slot = self._slots.release(task_id)
         queue = self._queues.get(slot.job_key)
         if queue is not None:
-            queue.in_flight -= slot.calls
             queue.batches.observe(slot.settled, slot.busy_s)
         return slot.job_key
 
@@ -194,7 +199,7 @@ class Invoker:
                 self._queues[job_key].pending.append(call)
 
     def _next(self) -> Sending | None:
-        if self._slots.free <= 0:
+        if self._slots.free <= 0 or self._bound.room <= 0:
             return None
         for queue in self._queues.values():
             calls = self._take(queue)
@@ -204,16 +209,18 @@ class Invoker:
                     self._connections -= 1
                     reply_s = REPLY_S
                 task = Task(next(self._task_ids), queue.spec, tuple(calls), reply_s)
-                self._slots.take(task.task_id, queue.spec.job_key, len(calls))
-                queue.in_flight += len(calls)
+                running = min(len(calls), self._compute.limits.calls_at_once)
+                slot = Slot(queue.spec.job_key, running, (self._bound, queue.bound))
+                self._slots.take(task.task_id, slot)
                 return Sending(task, queue.runtime)
         return None
 
     def _take(self, queue: _Queue) -> Sequence[Call]:
         pending = queue.pending
         size = queue.batches.size(len(pending), self._slots.capacity)
-        if queue.max_concurrency is not None:
-            size = min(size, queue.max_concurrency - queue.in_flight)
+        may_run = min(self._bound.room, queue.bound.room)
+        if may_run < self._compute.limits.calls_at_once:
+            size = min(size, int(may_run))  # more of them would run at once
         room = self._compute.limits.payload_bytes
         calls: list[Call] = []
         at, stride = 0, queue.batches.stride(len(pending))

@@ -130,8 +130,7 @@ class Outbox:
 
     def _allowed(self) -> int:
         """How many elements of an iterator may be under way."""
-        most = self._workers or self._options["max_concurrency"]
-        least = 2 * (most or self._executor.compute_handler.limits.max_activations)
+        least = 2 * self._executor.invoker.workers
         return max(least, int(_AHEAD_BYTES / self._element_bytes) if self._element_bytes else 0)
 
     def _complete(self, tasks: list[Task]) -> list[Task]:

@@ -87,7 +87,7 @@ class Pool(pool.Pool):
             raise TypeError("initializer must be a callable")
         assert not process.current_process().daemon, "daemonic processes are not allowed to have children"
         executor = _executor(processes, maxtasksperchild)
-        self._pool = range(processes or executor.compute_handler.limits.max_activations)
+        self._pool = range(processes or executor.invoker.workers)
         streaming = printer()
         here = executor.backend == "localhost"
         # No secret travels to a cloud.
@@ -95,9 +95,7 @@ class Pool(pool.Pool):
         # As many as the standard library's pool would start.
         first, *_ = [next(_process._process_counter) for _ in self._pool]
         setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, authkey, first)
-        options: dict[str, Any] = {"max_concurrency": None if here else processes}
-        if maxtasksperchild is not None:
-            options["chunksize"] = 1
+        options = {} if maxtasksperchild is None else {"chunksize": 1}
         workers = len(self._pool) if here else 0
         outbox = Outbox(executor, setup, self._cache, options, workers=workers, printer=streaming)
         self._taskqueue: Any = outbox
@@ -126,7 +124,6 @@ class Pool(pool.Pool):
 
 def _executor(processes: int | None, tasks_per_worker: int | None) -> FunctionExecutor:
     """Of this pool alone: its workers start with it, and end with it. Those of a cloud are the cloud's."""
-    if program.settings().compute_name != "localhost":
-        return program.new_executor()
-    options = {"worker_processes": processes, "calls_per_worker": tasks_per_worker}
-    return program.new_executor(**{name: value for name, value in options.items() if value is not None})
+    if program.settings().compute_name != "localhost" or tasks_per_worker is None:
+        return program.new_executor(processes)
+    return program.new_executor(processes, calls_per_worker=tasks_per_worker)

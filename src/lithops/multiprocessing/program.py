@@ -11,7 +11,7 @@ from typing import Any
 
 from lithops.config.loader import resolve
 from lithops.config.model import Settings
-from lithops.config.passing import UNLIMITED_S, sections_without_limits
+from lithops.config.passing import UNLIMITED_S, sections_of_pool
 from lithops.exceptions import ConfigError, SharedStateError
 from lithops.executors import FunctionExecutor
 from lithops.multiprocessing import config, output
@@ -82,13 +82,14 @@ def close() -> None:
             _home = None
 
 
-def new_executor(**options: Any) -> FunctionExecutor:
-    """An executor as the standard library's pools and processes are: silent, and without a limit to the data.
+def new_executor(workers: int | None = None, **options: Any) -> FunctionExecutor:
+    """An executor as the standard library's pools and processes are: silent, and without a limit to the data. No more
+    than `workers` calls run at once; None: as many as the backend has workers.
 
     `options` are keys of the compute backend's section.
     """
     found = settings()
-    sections = sections_without_limits(found)
+    sections = sections_of_pool(found, workers)
     section = sections[found.compute_name]
     section.update(options)
     if found.compute_name == "localhost":
@@ -108,7 +109,7 @@ def process_executor() -> FunctionExecutor:
     with _lock:
         if _processes is None or _processes[:2] != (os.getpid(), chosen):
             # Each of them finds modules as they are when they are imported, and leaves nothing to the next.
-            fresh = {"worker_processes": _MOST_PROCESSES, "calls_per_worker": 1}
+            fresh = {"workers": _MOST_PROCESSES, "calls_per_worker": 1}
             here = settings().compute_name == "localhost"
             _processes = os.getpid(), chosen, new_executor(**(fresh if here else {}))
         return _processes[2]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -218,12 +219,19 @@ class ComputeConformance(FailureConformance):
 
         futures = executor.map(rest, range(10), max_concurrency=2)
         executor.wait(timeout=self.patience_s)
-        spans = [
-            (future.stats["worker_func_start_tstamp"], future.stats["worker_func_end_tstamp"])
-            for future in futures
-        ]
-        for start, _ in spans:
-            assert sum(begin <= start < end for begin, end in spans) <= 2
+        assert _most_at_once(futures) <= 2
+
+    def test_no_more_calls_at_once_than_an_executor_may_have(self, tmp_path: Path) -> None:
+        def rest(_: int) -> None:
+            import time
+
+            time.sleep(0.05)
+
+        with self.make_executor(tmp_path, max_concurrency=1) as executor:
+            futures = [*executor.map(rest, range(4), chunksize=2), *executor.map(rest, range(2))]
+            futures += [executor.call_async(rest, number) for number in range(3)]
+            executor.wait(timeout=self.patience_s)
+        assert _most_at_once(futures) == 1
 
     def test_stats_are_complete_and_plausible(self, executor: FunctionExecutor) -> None:
         def work(seconds: float) -> bytes:
@@ -257,3 +265,11 @@ class ComputeConformance(FailureConformance):
             executor.map(who, range(4))
         if self.on_this_machine:
             assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def _most_at_once(futures: Sequence[ResponseFuture]) -> int:
+    spans: list[tuple[float, float]] = [
+        (future.stats["worker_func_start_tstamp"], future.stats["worker_func_end_tstamp"])
+        for future in futures
+    ]
+    return max(sum(begin <= start < end for begin, end in spans) for start, _ in spans)

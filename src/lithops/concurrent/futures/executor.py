@@ -86,7 +86,7 @@ class FunctionExecutor(futures.Executor):
                 "`executor` is as it was made: max_workers, max_tasks_per_child and options of the backend go there"
             )
         self._owned = executor is None
-        self._max_workers = self.executor.compute_handler.limits.max_activations
+        self._max_workers = self.executor.invoker.workers
         self._setup = Setup(initializer, initargs, thread_name)
         self._options: dict[str, Any] = {"retries": retries, "retry_on": _is_worth_repeating}
         if calls_per_worker is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lithops.config.loader import resolve
 from lithops.config.model import LithopsSection
-from lithops.config.passing import UNLIMITED_S, sections_without_limits
+from lithops.config.passing import UNLIMITED_S, sections_of_pool
 from lithops.exceptions import InvalidCall
 from lithops.executors import FunctionExecutor
 
@@ -32,12 +32,9 @@ def make_native(
             "replaces a worker: leave it out"
         )
     # A limit to the data bounds a job, and which calls share a job is chance here.
-    sections = sections_without_limits(settings)
-    compute = sections[settings.compute_name]
+    sections = sections_of_pool(settings, workers)
     if on_this_machine and settings.lithops.execution_timeout == LithopsSection().execution_timeout:
         sections["lithops"]["execution_timeout"] = UNLIMITED_S
-    if workers is not None:
-        compute["worker_processes" if on_this_machine else "max_workers"] = workers
     if calls_per_worker is not None:
-        compute["calls_per_worker"] = calls_per_worker
+        sections["localhost"]["calls_per_worker"] = calls_per_worker
     return FunctionExecutor(config=sections)

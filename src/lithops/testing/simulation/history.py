@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ class History:
         self.deliveries: list[Delivery] = []
         self.peak_activations = 0
         """The most tasks that were running at once, as far as the client could know."""
-        self.peak_calls: dict[str, int] = {}
-        """The most calls of each job that were running at once, by the job's key."""
+        self.peak_calls: Counter[str] = Counter()
+        """The most calls that were running at once, by the key of their job and by the name of their executor."""
 
     def note(self, text: str) -> None:
         """Add an event."""
@@ -63,14 +64,14 @@ class History:
         return f"{self._executors.setdefault(executor_id, len(self._executors))}:{job_id}"
 
     # A task counts as running until all its calls were reported, or it died, or its time was up: never longer than the
-    # client holds a slot for it, which learns of these things later.
+    # client holds a slot for it, which learns of these things later. Its calls run one after the other.
 
     def sent(self, task: Task) -> None:
         self._running[task.job.job_key, task.task_id] = {call.index for call in task.calls}
         self.peak_activations = max(self.peak_activations, len(self._running))
-        key = task.job.job_key
-        calls = sum(len(indexes) for (job_key, _), indexes in self._running.items() if job_key == key)
-        self.peak_calls[key] = max(self.peak_calls.get(key, 0), calls)
+        running = Counter(job_key for job_key, _ in self._running)
+        running.update(job_key.rpartition("-")[0] for job_key, _ in self._running)
+        self.peak_calls |= running
 
     def reported(self, job_key: str, task_id: int, index: int) -> None:
         indexes = self._running.get((job_key, task_id), set())

@@ -75,7 +75,7 @@ class LithopsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         limits_threads = is_local or self.inner_max_num_threads is not None
         self._environment = self._prepare_worker_env(n_jobs=workers) if limits_threads else {}
         self._executor = self._lender.borrow(workers, self._environment)
-        most = self._executor.compute_handler.limits.max_activations
+        most = self._executor.invoker.workers
         self._room = workers if workers < most else None
         self._readers = 1 if is_local else _READERS
         same_files = is_local and "interpreter" in self._executor.compute_handler.describe()

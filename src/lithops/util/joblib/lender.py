@@ -51,7 +51,7 @@ class Lender:
 
     def _find_capacity(self) -> Capacity:
         executor = self._current or FunctionExecutor(**self._options)
-        workers = executor.compute_handler.limits.max_activations
+        workers = executor.invoker.workers
         is_local = executor.compute_handler.name == _LOCALHOST
         if not is_local or self._given is not None:
             self._current = executor

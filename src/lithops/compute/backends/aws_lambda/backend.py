@@ -69,6 +69,7 @@ class AwsLambda:
             startup_s=EVENT_AGE_S,
             invoke_threads=config.invoke_pool_threads,
             connections=config.connections,
+            calls_at_once=config.worker_processes,
         )
         self._surroundings = surroundings
         self._connection = Connection(config, threads=config.invoke_pool_threads)

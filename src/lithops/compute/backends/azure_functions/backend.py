@@ -284,8 +284,11 @@ class AzureFunctions:
 
 
 def _limits(config: AzureFunctionsConfig) -> Limits:
-    most = config.max_workers
+    most, at_once = config.max_workers, config.worker_processes
     if config.trigger == "pub/sub":
         # A message has 64 KB, and what the task's calls have in common is in it too.
-        return Limits(most, 8_000, 16_000, _STARTUP_S, invoke_threads=min(_SENDERS, most))
-    return Limits(most, 256_000, 4_000_000, _STARTUP_S, invoke_threads=most, connections=most)
+        threads = min(_SENDERS, most)
+        return Limits(most, 8_000, 16_000, _STARTUP_S, invoke_threads=threads, calls_at_once=at_once)
+    return Limits(
+        most, 256_000, 4_000_000, _STARTUP_S, invoke_threads=most, connections=most, calls_at_once=at_once
+    )

@@ -302,6 +302,7 @@ def _limits(config: GcpFunctionsConfig) -> Limits:
             payload_bytes=_EVENT_PAYLOAD_BYTES,
             startup_s=_STARTUP_S,
             invoke_threads=_PUBLISHERS,
+            calls_at_once=config.worker_processes,
         )
     return Limits(
         max_activations=config.max_workers,
@@ -310,6 +311,7 @@ def _limits(config: GcpFunctionsConfig) -> Limits:
         startup_s=_STARTUP_S,
         invoke_threads=config.max_workers,
         connections=config.max_workers,
+        calls_at_once=config.worker_processes,
     )
 
 
