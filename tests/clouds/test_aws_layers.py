@@ -17,6 +17,7 @@ from lithops.compute.backends.aws_lambda.images import second_dockerfile
 from lithops.exceptions import ComputeError
 
 PATIENCE_S = 60.0
+MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 
 @pytest.fixture
@@ -28,15 +29,15 @@ def requirements(tmp_path: Path) -> Path:
     return file
 
 
-def make_wheel(folder: Path, version: str) -> None:
+def make_wheel(folder: Path, version: str, platform: str = "any") -> None:
     information = f"from_a_layer-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"from_a_layer-{version}-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(folder / f"from_a_layer-{version}-py3-none-{platform}.whl", "w") as wheel:
         wheel.writestr("from_a_layer.py", f"VERSION = '{version}'\n")
         wheel.writestr(
             f"{information}/METADATA", f"Metadata-Version: 2.1\nName: from-a-layer\nVersion: {version}\n"
         )
         wheel.writestr(
-            f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            f"{information}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-{platform}\n"
         )
         wheel.writestr(f"{information}/RECORD", "")
 
@@ -107,6 +108,39 @@ def test_names_that_are_taken(aws_program: AwsProgram, requirements: Path, name:
             backend.build(name, requirements)
         with pytest.raises(ComputeError, match="there is no file"):
             backend.build("mine", requirements.with_name("nowhere.txt"))
+
+
+def installed(folder: Path, python: str, architecture: str) -> str:
+    """The version that is installed for Lambda, of the wheels in the folder."""
+    target = folder / "target"
+    given = ["--no-index", "--find-links", str(folder), "from-a-layer"]
+    layers.install(given, target, python=python, architecture=architecture)
+    return (target / "from_a_layer.py").read_text().split("'")[1]
+
+
+@pytest.mark.parametrize(
+    ("python", "architecture", "expected"),
+    [
+        ("3.10", "x86_64", "2.26"),
+        ("3.11", "x86_64", "2.26"),
+        ("3.11", "arm64", "2.26"),
+        ("3.12", "x86_64", "2.34"),
+        ("3.13", "arm64", "2.34"),
+    ],
+)
+def test_no_wheel_needs_a_newer_c_library_than_lambda_has(
+    tmp_path: Path, python: str, architecture: str, expected: str
+) -> None:
+    for minor in (17, 24, 26, 27, 28, 34, 35):
+        make_wheel(tmp_path, f"2.{minor}", f"manylinux_2_{minor}_{MACHINES[architecture]}")
+    assert installed(tmp_path, python, architecture) == expected
+
+
+@pytest.mark.parametrize("platform", ["manylinux1", "manylinux2010", "manylinux2014", "manylinux_2_5"])
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_wheels_for_old_systems_will_do(tmp_path: Path, python: str, platform: str) -> None:
+    make_wheel(tmp_path, "1.0", f"{platform}_x86_64")
+    assert installed(tmp_path, python, "x86_64") == "1.0"
 
 
 def test_too_much_names_the_largest(tmp_path: Path) -> None:

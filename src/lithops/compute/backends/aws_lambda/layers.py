@@ -29,9 +29,11 @@ _UNZIPPED_BYTES = 245 << 20
 """A little less than Lambda allows: the function's own code is counted as well."""
 _MOST_LAYERS = 5
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_26", "manylinux_2_28")
-_NEWER_PLATFORMS = ("manylinux_2_31", "manylinux_2_34")
-"""Lambda's Python 3.12 and later run on a system with a newer C library."""
+_OLD_PYTHONS = ("3.10", "3.11")
+"""Lambda runs these on Amazon Linux 2, and later ones on Amazon Linux 2023."""
+_GLIBC, _OLD_GLIBC, _OLDEST_GLIBC = 34, 26, 5
+"""The version of their C library, without the ``2.`` before it, and the first that wheels were made for."""
+_OLD_NAMES = ("manylinux2014", "manylinux2010", "manylinux1")
 _MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 _LISTED = 8
 
@@ -132,13 +134,11 @@ class LayerStore:
 
 def install(requirements: Sequence[str], target: Path, *, python: str, architecture: str) -> None:
     """Have pip install for Lambda's system what the arguments name. Raises `ComputeError` with pip's own words."""
-    platforms = _PLATFORMS if python in ("3.10", "3.11") else (*_PLATFORMS, *_NEWER_PLATFORMS)
-    machine = _MACHINES[architecture]
     command = [sys.executable, "-m", "pip", "install", *requirements, "--target", str(target), "--no-compile"]
     command += ["--only-binary", ":all:", "--python-version", python, "--implementation", "cp", "--upgrade"]
     command += ["--disable-pip-version-check", "--no-warn-conflicts", "--quiet"]
-    for platform in platforms:
-        command += ["--platform", f"{platform}_{machine}"]
+    for platform in _platforms(python):
+        command += ["--platform", f"{platform}_{_MACHINES[architecture]}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ComputeError(
@@ -146,6 +146,12 @@ def install(requirements: Sequence[str], target: Path, *, python: str, architect
             "take other versions, or build an image (lithops runtime build -b aws_lambda -f Dockerfile NAME). "
             f"pip said:\n{done.stderr.strip()}"
         )
+
+
+def _platforms(python: str) -> list[str]:
+    """What Lambda's system can load, the best first. To pip, none of them implies those before it."""
+    newest = _OLD_GLIBC if python in _OLD_PYTHONS else _GLIBC
+    return [*(f"manylinux_2_{minor}" for minor in range(newest, _OLDEST_GLIBC - 1, -1)), *_OLD_NAMES]
 
 
 @dataclass(frozen=True, slots=True)
