@@ -25,7 +25,6 @@ from lithops import FunctionExecutor
 from lithops.multiprocessing import config, program
 
 _LOCAL = {
-    "bound": "a pool bounds the tasks of each of its jobs in a cloud, and not those of all together",
     "children": "functions of a cloud start no processes, pools or servers of their own",
     "descriptors": "it is about descriptors and sockets of this machine",
     "files": "it is about files and folders of this machine",

@@ -244,7 +244,6 @@ def test_tasks_run_at_once(mp: Any, place: Any) -> None:
         assert result.get(60) == [0, 1, 2]
 
 
-@pytest.mark.local_only("bound")
 def test_no_more_tasks_run_at_once_than_there_are_workers(mp: Any, place: Any) -> None:
     with mp.Pool(2) as pool:
         slow = [pool.apply_async(functions.wait_for, (place / "go",)) for _ in range(2)]
