@@ -54,8 +54,7 @@ class JobMonitor:
         invoker: Invoker, logs: JobLogs, ledger: Ledger, clock: Clock, threaded: bool = True,
     ) -> None:  # fmt: skip
         self._compute = compute
-        # To find out takes longer than all else that most rounds have to do.
-        self._health = compute if isinstance(compute, SupportsHealth) else None
+        self._health = compute if isinstance(compute, SupportsHealth) else None  # slow to find out
         self._source = source
         self._storage = storage
         self._bucket = bucket
