@@ -52,7 +52,7 @@ def parent(_: object = None) -> int:
 
 
 def where(_: object = None) -> tuple[int, str, int]:
-    return os.getpid(), os.getcwd(), os.getpgid(0)
+    return os.getpid(), os.getcwd(), os.getsid(0)
 
 
 def ask(fexec: FunctionExecutor, function: Callable[..., Any], value: Any = None) -> Any:
@@ -65,7 +65,7 @@ def test_all_workers_come_from_one_process(make: Make) -> None:
     assert ask(fexec, parent) != os.getpid()
 
 
-def test_each_worker_leads_a_group_and_is_where_the_program_is(
+def test_each_worker_leads_a_session_and_is_where_the_program_is(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fexec = make(worker_processes=1, calls_per_worker=1)
@@ -75,7 +75,7 @@ def test_each_worker_leads_a_group_and_is_where_the_program_is(
         monkeypatch.chdir(tmp_path / name)
         seen.append(ask(fexec, where))
     assert [folder for _, folder, _ in seen] == [str(tmp_path / "here"), str(tmp_path / "there")]
-    assert all(pid == group for pid, _, group in seen)
+    assert all(pid == leader for pid, _, leader in seen)
     assert len({pid for pid, _, _ in seen}) == 2
 
 

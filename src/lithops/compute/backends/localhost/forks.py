@@ -67,16 +67,14 @@ def serve(requests_fd: int, modules: Iterable[str]) -> int | None:
             return _become_worker(*channels)
         for fd in channels:
             os.close(fd)
-        if pid:
-            # Here too, so that it is so before the client hears of the worker.
-            os.setpgid(pid, pid)
         children.add(pid, end_fd)
         requests.sendall(ANSWER.pack(pid, error))
 
 
 def _become_worker(tasks_fd: int, statuses_fd: int, output_fd: int, folder_fd: int, claims_fd: int) -> int:
-    """Have these as the standard streams, and lead a process group that can be killed."""
-    os.setpgid(0, 0)
+    """Have these as the standard streams, and lead a session: it is killed as a whole, and has its own share of the
+    processors."""
+    os.setsid()
     # The program may have changed it since the last worker was started.
     os.fchdir(folder_fd)
     for standard, fd in enumerate((tasks_fd, statuses_fd, output_fd)):

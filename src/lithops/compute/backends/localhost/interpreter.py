@@ -120,8 +120,9 @@ class ForkedProcess(WorkerProcess):
 
     def kill(self) -> None:
         """End the process and all that its calls have started, now."""
+        kill = os.killpg if self.ready else os.kill  # at first, it leads no session yet
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
+            kill(self._pid, signal.SIGKILL)
 
     def wait(self, timeout_s: float) -> int | None:
         if self._code is None:
