@@ -159,12 +159,11 @@ if __name__ == "__main__":
 def test_workers_end_with_their_processes(
     eventually: Callable[..., None], workers: Callable[..., set[int]], tmp_path: Path
 ) -> None:
-    processes = [
-        lithops_mp.Process(target=functions.meet, args=(tmp_path, number, 30)) for number in range(30)
-    ]
+    processes = [lithops_mp.Process(target=functions.wait_for, args=(tmp_path / "go",)) for _ in range(30)]
     for process in processes:
         process.start()
     assert {process.pid for process in processes} <= workers()
+    (tmp_path / "go").touch()
     for process in processes:
         process.join()
     eventually(lambda: not workers())

@@ -120,9 +120,10 @@ class ForkedProcess(WorkerProcess):
 
     def kill(self) -> None:
         """End the process and all that its calls have started, now."""
-        kill = os.killpg if self.ready else os.kill  # at first, it leads no session yet
-        with contextlib.suppress(ProcessLookupError):
-            kill(self._pid, signal.SIGKILL)
+        # Itself too: at first, it leads no session yet.
+        for kill in (os.killpg, os.kill) if self._code is None else (os.killpg,):
+            with contextlib.suppress(ProcessLookupError):
+                kill(self._pid, signal.SIGKILL)
 
     def wait(self, timeout_s: float) -> int | None:
         if self._code is None:
