@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -19,6 +21,19 @@ class Clock(Protocol):
         ...
 
 
+_SLICE_S = 0.5
+
+
+class Event(threading.Event):
+    """An event for which the main thread may wait: Ctrl-C ends that in any case.
+
+    A signal that comes in the moment before a thread blocks is not seen before it wakes. So it wakes now and then.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return _wait_in_slices(super().wait, timeout)
+
+
 class SystemClock:
     """The time of this machine."""
 
@@ -26,4 +41,14 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, event: threading.Event, timeout_s: float | None) -> bool:
-        return event.wait(timeout_s)
+        return _wait_in_slices(event.wait, timeout_s)
+
+
+def _wait_in_slices(wait: Callable[[float], bool], timeout_s: float | None) -> bool:
+    until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left_s = until - time.monotonic()
+        if left_s <= _SLICE_S:
+            return wait(left_s)
+        if wait(_SLICE_S):
+            return True

@@ -27,6 +27,7 @@ from multiprocessing.pool import (
 )
 from typing import Any
 
+from lithops.clock import Event
 from lithops.executors import FunctionExecutor
 from lithops.janitor import look_after
 from lithops.multiprocessing import program
@@ -76,7 +77,7 @@ class Pool(pool.Pool):
         # What the standard's own methods look at.
         self._state: Any = INIT
         self._pool: Any = ()
-        self._cache: dict[int, Any] = {}
+        self._cache: dict[int, Any] = _Results()
         self._change_notifier = None
         self._ctx = context
         if processes is not None and processes < 1:
@@ -120,6 +121,15 @@ class Pool(pool.Pool):
         if self._state == CLOSE:
             self._taskqueue.join()
             self._end()
+
+
+class _Results(dict[int, Any]):
+    """The results that are waited for, which each enters itself."""
+
+    def __setitem__(self, number: int, result: Any) -> None:
+        if isinstance(result, ApplyResult):
+            result._event = Event()  # type: ignore[attr-defined]
+        super().__setitem__(number, result)
 
 
 def _executor(processes: int | None, tasks_per_worker: int | None) -> FunctionExecutor:

@@ -10,6 +10,7 @@ import threading
 from multiprocessing import context, process, util
 from typing import Any
 
+from lithops.clock import Event
 from lithops.future import ResponseFuture
 from lithops.multiprocessing import program
 from lithops.multiprocessing.details import export
@@ -40,7 +41,7 @@ class Popen:
         self._signal = signal.SIGTERM
         self._streaming = printer()
         self._code: int | None = None
-        self._ended = threading.Event()
+        self._ended = Event()
         self._process_name = process_obj.name
         self._read_end, self._write_end = os.pipe()
         self._closing = threading.Lock()
@@ -75,7 +76,7 @@ class Popen:
     def pid(self) -> int:
         """The worker's. On this machine, this waits for the process to run."""
         if self._pid is None:
-            known = threading.Event()
+            known = Event()
             self._future.add_start_callback(lambda _: known.set())
             known.wait()
             # There is none of a process that was stopped before it ran.
