@@ -25,6 +25,7 @@ from lithops import FunctionExecutor
 from lithops.multiprocessing import config, program
 
 _LOCAL = {
+    "last words": "a function that ends in the moment after it has printed may take that with it",
     "children": "functions of a cloud start no processes, pools or servers of their own",
     "descriptors": "it is about descriptors and sockets of this machine",
     "files": "it is about files and folders of this machine",

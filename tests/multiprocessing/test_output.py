@@ -49,6 +49,7 @@ def test_output_of_one_that_failed(mp: Any, capfd: pytest.CaptureFixture[str]) -
     assert errors.endswith("ValueError: no luck\n")
 
 
+@pytest.mark.local_only("last words")
 def test_output_of_one_that_died(mp: Any, capfd: pytest.CaptureFixture[str]) -> None:
     assert _run(mp, output_functions.say_and_die).exitcode
     output, errors = capfd.readouterr()

@@ -46,13 +46,13 @@ class Popen:
         self._read_end, self._write_end = os.pipe()
         self._closing = threading.Lock()
         executor = program.process_executor()
-        here = executor.backend == "localhost"
+        self._is_here = executor.backend == "localhost"
         # A cloud tells of its functions when they end.
-        self._pid = None if here else next(_SYNTHETIC_PIDS)
+        self._pid = None if self._is_here else next(_SYNTHETIC_PIDS)
         stream = self._streaming.key if self._streaming else None
-        arguments = (process_obj, ParentProcess.here(), self._name, stream, here)
+        arguments = (process_obj, ParentProcess.here(), self._name, stream, self._is_here)
         # What is pickled now is told that it goes to a process of this machine, to which secrets may go.
-        if here:
+        if self._is_here:
             _context.set_spawning_popen(self)
         try:
             with handed_to(self._name):
@@ -171,9 +171,11 @@ class Popen:
         status = future.settled_status()
         assert status is not None
         assert status.failure is not None
-        if status.failure.exit_code is None:
-            return _LOST, f"Process {self._process_name}: {error_of(status.failure, None)}\n"
-        return status.failure.exit_code, ""
+        code = status.failure.exit_code
+        if code is not None and self._is_here:
+            return code, ""
+        # What it has printed is in a cloud's own log, and quoted there.
+        return _LOST if code is None else code, f"Process {self._process_name}: {error_of(status.failure, None)}\n"
 
 
 # Later than what these imports register, so it runs before executors and the server are shut down.
