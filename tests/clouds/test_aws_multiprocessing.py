@@ -1,95 +1,61 @@
-"""`lithops.multiprocessing` on the stand-in for AWS Lambda: what is special there.
+"""`lithops.multiprocessing` on AWS Lambda, over its stand-in: what all clouds promise, and what is sent there.
 
-What it has in common with other ways to run processes is in tests/multiprocessing and tests/concurrent_futures, with
-``-m aws``.
+The tests of ``tests/multiprocessing`` and ``tests/concurrent_futures`` run over it too, with ``-m aws``.
 """
 
 from __future__ import annotations
 
 import base64
-import itertools
-import os
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 from aws_fixtures import AwsProgram
 from aws_fixtures import aws as aws
 from aws_fixtures import aws_program as aws_program
 from botocore.endpoint import Endpoint
-from lambda_processes import add_state, fail, fill, nested, prepare, where
+from cloud_processes import add_state, fill
+from processes_conformance import OnACloud, PoolsOnACloud, ProcessesOnACloud, mp, run
 from valkey_server import Valkey
 
-import lithops.multiprocessing
-from lithops.multiprocessing import config, program
 
-mp: Any = lithops.multiprocessing
-"""Seen from inside, where the standard library's types do not hold."""
-
-PASSWORD = "correct horse"
-"""Of the server of shared objects: see `running_valkey`."""
+@pytest.fixture
+def configuration(aws_program: AwsProgram) -> dict[str, Any]:
+    return aws_program.config(namespace="processes")
 
 
-@pytest.fixture(autouse=True)
-def on_lambda(aws_program: AwsProgram, valkey: Valkey) -> Iterator[None]:
-    assert valkey.password == PASSWORD
-    config.set_parameter(
-        config.LITHOPS_CONFIG, {**aws_program.config(namespace="processes"), "redis": valkey.settings}
-    )
-    yield
-    program.close()
-    config.set_parameter(config.LITHOPS_CONFIG, None)
+class TestLambda(ProcessesOnACloud, PoolsOnACloud):
+    function_name: ClassVar[str] = "AWS_LAMBDA_FUNCTION_NAME"
 
 
-def test_a_map_is_one_job_of_functions() -> None:
-    with mp.Pool(4, prepare, (100,)) as pool:
-        assert pool.map(add_state, range(20)) == list(range(100, 120))
-        assert list(itertools.islice(pool.imap(add_state, itertools.count()), 5)) == list(range(100, 105))
-        assert pool.apply(where).startswith("lithops-processes")
-        assert {each.job_key for each in pool._taskqueue._executor.futures} == set()
+class TestWhatIsSent(OnACloud):
+    def test_a_map_is_one_job(self) -> None:
+        with mp.Pool(4) as pool:
+            executor = pool._taskqueue._executor
+            with patch.object(executor, "map_apart", wraps=executor.map_apart) as sent:
+                assert pool.map(add_state, range(20)) == list(range(20))
+            assert sent.call_count == 1
 
+    def test_no_key_travels(self, monkeypatch: pytest.MonkeyPatch, valkey: Valkey) -> None:
+        sent: list[bytes] = []
+        perform = Endpoint.make_request
 
-def test_how_processes_end(capfd: pytest.CaptureFixture[str]) -> None:
-    failing, ended = mp.Process(target=fail), mp.Process(target=os._exit, args=(3,))
-    for process in (failing, ended):
-        process.start()
-        process.join(60)
-    assert failing.exitcode == 1
-    assert "ValueError: as it should" in capfd.readouterr().err
-    assert ended.exitcode not in (0, None)
+        def note(self: Any, operation: Any, request: Any) -> Any:
+            if operation.name == "CreateFunction":
+                return perform(self, operation, request)  # the function itself may know the server's password
+            body = request.get("body")
+            sent.append(bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode())
+            return perform(self, operation, request)
 
-
-def test_no_key_travels(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[bytes] = []
-    perform = Endpoint.make_request
-
-    def note(self: Any, operation: Any, request: Any) -> Any:
-        if operation.name == "CreateFunction":
-            return perform(self, operation, request)  # the function itself may know the server's password
-        body = request.get("body")
-        sent.append(bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode())
-        return perform(self, operation, request)
-
-    monkeypatch.setattr(Endpoint, "make_request", note)
-    key = bytes(mp.current_process().authkey)
-    with mp.Manager() as manager, mp.Pool(2) as pool:
-        shared = manager.dict()
-        process = mp.Process(target=fill, args=(shared, manager.list(), 3))
-        process.start()
-        process.join(60)
-        assert process.exitcode == 0
-        assert pool.apply(len, (shared,)) == 1
-    written = [base64.b64decode(text) for body in sent for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", body)
-               if len(text) % 4 == 0]  # fmt: skip
-    assert any(b"run_process" in each for each in written), "what was sent can be read here"
-    for secret in (key, PASSWORD.encode()):
-        assert not [each for each in (*sent, *written) if secret in each]
-
-
-def test_functions_start_no_processes(capfd: pytest.CaptureFixture[str]) -> None:
-    process = mp.Process(target=nested)
-    process.start()
-    process.join(30)
-    assert process.exitcode == 1
-    assert "functions of a cloud" in capfd.readouterr().err
+        monkeypatch.setattr(Endpoint, "make_request", note)
+        key = bytes(mp.current_process().authkey)
+        with mp.Manager() as manager, mp.Pool(2) as pool:
+            shared = manager.dict()
+            assert run(mp.Process(target=fill, args=(shared, manager.list(), 3))) == [0]
+            assert pool.apply(len, (shared,)) == 1
+        texts = [text for body in sent for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", body)]
+        written = [base64.b64decode(text) for text in texts if len(text) % 4 == 0]
+        assert any(b"run_process" in each for each in written), "what was sent can be read here"
+        for secret in (key, valkey.password.encode()):
+            assert not [each for each in (*sent, *written) if secret in each]
