@@ -175,7 +175,8 @@ class Popen:
         if code is not None and self._is_here:
             return code, ""
         # What it has printed is in a cloud's own log, and quoted there.
-        return _LOST if code is None else code, f"Process {self._process_name}: {error_of(status.failure, None)}\n"
+        words = f"Process {self._process_name}: {error_of(status.failure, None)}\n"
+        return _LOST if code is None else code, words
 
 
 # Later than what these imports register, so it runs before executors and the server are shut down.
