@@ -27,6 +27,7 @@ from valkey_server import Valkey, running_valkey
 
 from lithops import FunctionExecutor
 from lithops.compute.backends.localhost import backend as localhost
+from lithops.storage.client import Storage as StorageClient
 
 # How long one example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("lithops", deadline=None)
@@ -167,6 +168,20 @@ def fexec(nothing_left_behind: None) -> Iterator[FunctionExecutor]:
     """An executor with two workers, one for each module: its tests leave it as they find it."""
     with FunctionExecutor(log_level=None, worker_processes=2) as executor:
         yield executor
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of the objects that this process stores from now on."""
+    keys: list[str] = []
+    put = StorageClient.put_object
+
+    def note(client: StorageClient, bucket: str, key: str, body: Any) -> None:
+        keys.append(key)
+        put(client, bucket, key, body)
+
+    monkeypatch.setattr(StorageClient, "put_object", note)
+    return keys
 
 
 @pytest.fixture(scope="session")

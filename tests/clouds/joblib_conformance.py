@@ -14,7 +14,6 @@ from cloud_batches import double, look, refuse, square
 from joblib import Parallel, delayed
 
 from lithops import FunctionExecutor, Storage
-from lithops.storage.client import Storage as StorageClient
 from lithops.util.joblib import register_lithops
 from lithops.wire.keys import JOBS_PREFIX
 
@@ -38,19 +37,6 @@ class JoblibOnACloud:
             joblib.parallel_config(backend="lithops", n_jobs=4, executor=executor),
         ):
             yield
-
-    @pytest.fixture
-    def stored(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """The keys of the objects that this process stores from now on."""
-        keys: list[str] = []
-        put = StorageClient.put_object
-
-        def note(client: StorageClient, bucket: str, key: str, body: Any) -> None:
-            keys.append(key)
-            put(client, bucket, key, body)
-
-        monkeypatch.setattr(StorageClient, "put_object", note)
-        return keys
 
     def test_batches_run_in_functions(self) -> None:
         assert Parallel(n_jobs=4)(delayed(square)(x) for x in range(20)) == [x * x for x in range(20)]

@@ -31,20 +31,6 @@ def lithops_context(nothing_left_behind: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of the objects that this process stores from now on."""
-    keys: list[str] = []
-    put = StorageClient.put_object
-
-    def note(self: StorageClient, bucket: str, key: str, body: Any) -> None:
-        keys.append(key)
-        put(self, bucket, key, body)
-
-    monkeypatch.setattr(StorageClient, "put_object", note)
-    return keys
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     before = left()

@@ -87,7 +87,11 @@ def _exit_code(text: str) -> int | None:
     said = _EXIT.search(text)
     if said is None:
         return None
-    return int(said[1]) if said[1] else -_SIGNALS[said[2]] if said[2] in _SIGNALS else None
+    status, name = said.groups()
+    if status:
+        return int(status)
+    number = _SIGNALS.get(name)
+    return number and -number
 
 
 def _kind(text: str) -> FailureKind:
