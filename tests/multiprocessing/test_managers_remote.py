@@ -19,9 +19,9 @@ import pytest
 
 import lithops.multiprocessing
 from lithops.multiprocessing import exchange
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.managers import BaseManager, SharedMemoryManager, SyncManager
 from lithops.shared import session as sessions
-from lithops.shared.session import current_session
 
 lmp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""

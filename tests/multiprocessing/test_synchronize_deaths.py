@@ -14,9 +14,10 @@ from synchronize_functions import hold
 
 import lithops.multiprocessing
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.references import caller
 from lithops.shared import session as sessions
-from lithops.shared.session import Session, current_session, new_name
+from lithops.shared.session import Session, new_name
 
 mp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""

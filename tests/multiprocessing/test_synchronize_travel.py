@@ -12,7 +12,7 @@ import pytest
 
 import lithops.multiprocessing
 from lithops import FunctionExecutor
-from lithops.shared.session import current_session
+from lithops.multiprocessing.current import current_session
 
 mp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""

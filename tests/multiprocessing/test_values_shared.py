@@ -17,8 +17,9 @@ import value_functions as functions
 import lithops.multiprocessing
 from lithops import FunctionExecutor
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.sharedctypes import copy, synchronized
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 lmp: Any = lithops.multiprocessing
 """Seen from inside, where the standard library's types do not hold."""

@@ -18,17 +18,18 @@ import pytest
 
 from lithops.exceptions import ConfigError, SharedStateError
 from lithops.multiprocessing import program
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.synchronize import Lock
 from lithops.shared.embedded import EmbeddedServer
 from lithops.shared.server import Server
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 Eventually = Callable[..., None]
 
 PROGRAM = """
 import sys
 import lithops.multiprocessing as mp
-from lithops.shared.session import current_session
+from lithops.multiprocessing.current import current_session
 
 lock = mp.Lock()
 lock.acquire()
@@ -202,7 +203,7 @@ def test_a_configured_server_that_is_not_there_is_said_once(
 FORKING = """
 import os, sys, time
 import lithops.multiprocessing as mp
-from lithops.shared.session import current_session
+from lithops.multiprocessing.current import current_session
 
 lock = mp.Lock()
 print(current_session().server.folder, flush=True)

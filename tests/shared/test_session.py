@@ -16,10 +16,11 @@ import pytest
 from valkey_server import Valkey, running_valkey
 
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.shared import session as sessions
 from lithops.shared.keeper import PRESENCE_S
 from lithops.shared.server import PASSWORD_VARIABLE, VARIABLE, Server
-from lithops.shared.session import Session, current_session, new_name, session_for
+from lithops.shared.session import Session, new_name, session_for
 
 Eventually = Callable[..., None]
 
@@ -217,7 +218,7 @@ PROGRAM = """
 import sys
 import lithops.multiprocessing as mp
 from lithops.multiprocessing import config
-from lithops.shared.session import current_session
+from lithops.multiprocessing.current import current_session
 
 config.set_parameter(config.LITHOPS_CONFIG, {"lithops": {"backend": "localhost"}, "redis": REDIS})
 lock = mp.Lock()

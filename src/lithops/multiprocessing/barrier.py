@@ -11,8 +11,9 @@ from collections.abc import Callable
 from threading import BrokenBarrierError
 from typing import Any
 
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.references import SharedObject, Suspects, caller
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 __all__ = ["Barrier"]
 

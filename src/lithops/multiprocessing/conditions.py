@@ -10,10 +10,11 @@ from multiprocessing import synchronize
 from typing import Any
 
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.locks import Lock, RLock
 from lithops.multiprocessing.permits import COMMON, Permits, robbed
 from lithops.multiprocessing.references import SharedObject, Suspects, caller
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 __all__ = ["Condition", "Event"]
 

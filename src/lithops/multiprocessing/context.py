@@ -10,7 +10,8 @@ import os
 from multiprocessing import context as standard
 from typing import Any
 
-from lithops.multiprocessing.process import Process, load
+from lithops.multiprocessing.current import load
+from lithops.multiprocessing.process import Process
 
 _METHODS = ["spawn", "fork", "forkserver"]
 _MADE_BY = {

@@ -17,7 +17,7 @@ from typing import Any
 
 from lithops.multiprocessing import messages
 from lithops.multiprocessing.inlets import FAILURES, Caller, Inlet, Line, is_at_end
-from lithops.multiprocessing.pipes import Connection
+from lithops.multiprocessing.listed import Connection
 from lithops.shared import session as sessions
 from lithops.wire.pickles import Buffer
 

@@ -26,8 +26,9 @@ from typing import Any, Protocol
 
 from lithops.exceptions import SharedStateError
 from lithops.multiprocessing import messages
+from lithops.multiprocessing.current import current_session
 from lithops.shared.server import Server
-from lithops.shared.session import Session, current_session, new_name, session_for
+from lithops.shared.session import Session, new_name, session_for
 from lithops.wire import pickles
 
 SERIALIZER = "lithops"
@@ -275,11 +276,5 @@ def find_address(address: Any) -> Address:
     return Address(current_session().server, name or new_name())
 
 
-def _listen(address: Any = None, backlog: int = 1) -> Any:  # noqa: ARG001 - as the standard library's listeners
-    from lithops.multiprocessing.reception import Reception
-
-    return Reception(address)
-
-
-# Here, since an address brings this module to wherever a proxy goes.
-managers.listener_client[SERIALIZER] = (_listen, connect)  # type: ignore[attr-defined] # it is in no stub
+# Here, since an address brings this module to wherever a proxy goes: who has a proxy can connect, and need not listen.
+managers.listener_client[SERIALIZER] = (None, connect)  # type: ignore[attr-defined] # it is in no stub

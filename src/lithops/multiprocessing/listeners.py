@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lithops.exceptions import SharedStateError
-from lithops.multiprocessing.pipes import Connection, make_pipe
+from lithops.multiprocessing.current import current_session
+from lithops.multiprocessing.listed import Connection
+from lithops.multiprocessing.pipes import make_pipe
 from lithops.shared.server import Server
-from lithops.shared.session import Session, current_session, session_for
+from lithops.shared.session import Session, session_for
 
 # The list of a listener has pickled ends of pipes; `KEY:open` says which process accepts them.
 _CLOSED = b"E"

@@ -15,9 +15,10 @@ from multiprocessing import process
 from typing import Any
 
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.permits import COUNTER, OWNED, PERSONAL, Permits
 from lithops.multiprocessing.references import SharedObject, caller
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 __all__ = ["BoundedSemaphore", "Lock", "RLock", "SemLock", "Semaphore"]
 

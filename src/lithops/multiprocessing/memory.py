@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lithops.exceptions import SharedStateError
+from lithops.multiprocessing.current import current_session
 from lithops.multiprocessing.references import SharedObject
-from lithops.shared.session import Session, current_session
+from lithops.shared.session import Session
 
 _ZEROS_IN_COMMAND = 65_536
 _DENSE = 16

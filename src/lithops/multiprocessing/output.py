@@ -14,7 +14,8 @@ from typing import Any, TextIO
 
 from lithops.exceptions import SharedStateError
 from lithops.multiprocessing import config
-from lithops.shared.session import Session, current_session
+from lithops.multiprocessing.current import current_session
+from lithops.shared.session import Session
 
 _LOOK_S = 1.0
 

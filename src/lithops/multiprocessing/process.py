@@ -7,12 +7,12 @@ import os
 import sys
 import traceback
 from contextlib import nullcontext
-from importlib import import_module
 from multiprocessing import process as standard
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.process import active_children, current_process, parent_process
 from typing import Any, TextIO
 
+from lithops.multiprocessing.current import current_session, load
 from lithops.multiprocessing.identity import ParentProcess, running_as
 from lithops.multiprocessing.output import streamed
 from lithops.shared import session as shared
@@ -43,19 +43,6 @@ class Process(standard.BaseProcess):
         return load("popen").Popen(process_obj)
 
 
-def load(module: str) -> Any:
-    """A module of this package, where it is. Functions of a cloud have not all of them."""
-    try:
-        return import_module(f"lithops.multiprocessing.{module}")
-    except ModuleNotFoundError as error:
-        if not str(error.name).startswith("lithops."):
-            raise
-        raise NotImplementedError(
-            f"functions of a cloud start no processes, pools or servers of their own ({module}): start them in the "
-            "program that started this function, and pass what they share"
-        ) from error
-
-
 def run_process(
     process: Process, parent: ParentProcess, name: str, stream: str | None, alone: bool
 ) -> tuple[int, str]:
@@ -65,7 +52,7 @@ def run_process(
     """
     if not alone and VARIABLE in os.environ:
         # To be told when it is stopped, which on this machine needs no telling.
-        shared.current_session()
+        current_session()
     shared.appear_as(name)
     last_words = io.StringIO()
     if "authkey" not in process._config:  # type: ignore[attr-defined]

@@ -17,8 +17,9 @@ from typing import Any
 
 from lithops.exceptions import SharedStateError
 from lithops.multiprocessing import messages
+from lithops.multiprocessing.current import current_session
 from lithops.shared.server import Server
-from lithops.shared.session import Session, current_session, new_name, session_for
+from lithops.shared.session import Session, new_name, session_for
 from lithops.wire.pickles import Buffer
 
 # The keys of all scripts: items, large messages, unfinished tasks, names that offer, their offers.

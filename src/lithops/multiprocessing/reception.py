@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from multiprocessing import managers
 from typing import Any
 
 from lithops.exceptions import SharedStateError
@@ -17,8 +18,10 @@ from lithops.multiprocessing.exchange import (
     LAST,
     MORE,
     RELEASE,
+    SERIALIZER,
     DirectLine,
     Line,
+    connect,
     ended,
     find_address,
     find_place,
@@ -49,7 +52,7 @@ _ANSWER = messages.PUSH + "push(KEYS[1], ARGV[3], KEYS[2], ARGV[1], ARGV[2])"
 class Reception:
     """Takes the requests of a manager's proxies."""
 
-    def __init__(self, address: Any = None) -> None:
+    def __init__(self, address: Any = None, backlog: int = 1) -> None:  # noqa: ARG002 - as standard listeners
         self.address = find_address(address)
         self.pid = os.getpid()
         self._place = find_place(self.address)
@@ -235,3 +238,6 @@ class ServedLine(Line):
         store, session = self._place.store, self._place.session
         keys = self.answers, store.large
         session.script(_ANSWER, keys, session.expiry_ms, mark, store.wrap(segments))
+
+
+managers.listener_client[SERIALIZER] = (Reception, connect)  # type: ignore[attr-defined] # it is in no stub

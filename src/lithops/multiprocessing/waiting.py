@@ -10,7 +10,7 @@ from multiprocessing import connection as standard
 from typing import Any
 
 from lithops.exceptions import SharedStateError
-from lithops.multiprocessing.pipes import Connection
+from lithops.multiprocessing.listed import Connection
 from lithops.shared.session import Session
 
 # Which of the lists have an element. If none has, the name of the wake list goes beside each: whoever puts something

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 from lithops.exceptions import SharedStateError
 from lithops.shared.keeper import Keeper
 from lithops.shared.lines import Lines
-from lithops.shared.server import VARIABLE, Server
+from lithops.shared.server import Server
 
 SLICE_S = 5.0
 """So long a command blocks in the server at most."""
@@ -244,17 +243,6 @@ def open_sessions() -> list[Session]:
     """All of this process."""
     with _lock:
         return list(_sessions.values())
-
-
-def current_session() -> Session:
-    """Where new objects go: the server of the program that this process belongs to."""
-    text = os.environ.get(VARIABLE)
-    if text:
-        return session_for(Server.from_text(text))
-    # By name, since a configuration is read in a layer above, which functions of a cloud do not have.
-    from importlib import import_module
-
-    return import_module("lithops.multiprocessing.process").load("program").session()  # type: ignore[no-any-return]
 
 
 def appear_as(name: str) -> None:

@@ -26,7 +26,7 @@ _MODULES = (
 _PACKAGES = ("wire", "worker", "storage", "shared")
 _PROCESSES = tuple(
     f"multiprocessing/{name}"
-    for name in ("__init__", "config", "context", "identity", "output", "process", "work")
+    for name in ("__init__", "config", "context", "current", "identity", "output", "process", "work")
 )
 """What functions need to be processes."""
 _CLIENTS_OWN = frozenset(
