@@ -71,6 +71,16 @@ class DataLimitExceeded(InvalidCall):
 class NotSerializable(LithopsError, TypeError):
     """A function, an argument or a result that cannot be pickled: the message says which, and why."""
 
+    def as_pickle_raised(self) -> Exception:
+        """What pickling raised, with this one as its cause: for programs that know the standard library's errors."""
+        raised = self.__cause__
+        if not isinstance(raised, Exception):
+            return self
+        # Without a circle of the two.
+        self.__cause__ = self.__context__ = None
+        raised.__cause__ = self
+        return raised
+
 
 class WireError(LithopsError):
     """A message between client and worker that cannot be read, or is of another version."""

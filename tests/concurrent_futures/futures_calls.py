@@ -50,6 +50,11 @@ class OwnError(Exception):
         self.code = code
 
 
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise OwnError("no pickle of this", 1)
+
+
 def fail_as(error: BaseException) -> None:
     raise error
 

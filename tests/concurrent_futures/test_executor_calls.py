@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from futures_calls import (
     OwnError,
+    Unpicklable,
     add,
     fail_as,
     give,
@@ -119,6 +120,12 @@ def test_what_cannot_be_sent_fails_alone(pool: Executor) -> None:
         futures[3].result()
     del futures[3]
     assert [future.result() for future in futures] == [((i,), {}) for i in (0, 1, 2, 4, 5)]
+
+
+def test_what_pickling_raises_is_what_the_call_gives(pool: Executor) -> None:
+    future = pool.submit(give, Unpicklable())
+    with pytest.raises(OwnError, match="no pickle of this"):
+        future.result()
 
 
 def test_a_result_that_cannot_be_pickled(pool: Executor) -> None:

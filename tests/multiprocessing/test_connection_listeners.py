@@ -81,6 +81,19 @@ def test_an_address_of_ones_own(fexec: FunctionExecutor) -> None:
         pass
 
 
+def test_an_address_that_was_given_is_taken(listener: Listener) -> None:
+    with pytest.raises(OSError, match="Address already in use"):
+        Listener(listener.address)
+    listener.close()
+    with (
+        Listener(listener.address) as another,
+        Client(another.address) as client,
+        another.accept() as accepted,
+    ):
+        client.send("again")
+        assert accepted.recv() == "again"
+
+
 def test_where_nobody_listens_connections_are_refused(listener: Listener) -> None:
     address = listener.address
     waiting = Client(address)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import multiprocessing
 import multiprocessing.pool
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pool_functions as functions
@@ -151,6 +154,36 @@ def test_what_cannot_be_had_says_why() -> None:
         with pytest.raises(NotImplementedError, match="use Array or a Manager"):
             getattr(shared_memory, name)([1])
     lithops_mp.set_forkserver_preload(["numpy"])
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path])
+def test_the_programs_own_interpreter_can_be_set(kind: Any) -> None:
+    lithops_mp.set_executable(kind(sys.executable))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Queue",
+        "JoinableQueue",
+        "SimpleQueue",
+        "Lock",
+        "RLock",
+        "Semaphore",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+    ],
+)
+def test_classes_take_a_context_as_the_standards(name: str) -> None:
+    """Which have to be given one: so do subclasses that programs have made of them."""
+    module = "queues" if name.endswith("Queue") else "synchronize"
+    made = {}
+    for package, context in (("multiprocessing", multiprocessing), ("lithops.multiprocessing", lithops_mp)):
+        cls = getattr(importlib.import_module(f"{package}.{module}"), name)
+        made[package] = type("Own", (cls,), {})(ctx=context.get_context("spawn"))
+    ours = made["lithops.multiprocessing"]
+    assert ours.empty() if module == "queues" else repr(ours)
 
 
 def test_descriptors_cannot_be_passed() -> None:

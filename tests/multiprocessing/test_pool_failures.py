@@ -197,6 +197,25 @@ def test_arguments_and_functions_that_cannot_be_pickled(pool: Any) -> None:
     assert pool.apply(functions.square, (3,)) == 9
 
 
+def test_what_pickling_raises_is_what_the_task_gives(pool: Any) -> None:
+    bad = process_functions.Unpicklable()
+    gets: list[Callable[[], Any]] = [
+        lambda: pool.map(functions.identity, [bad] * 3),
+        lambda: pool.apply(functions.identity, (bad,)),
+        lambda: next(pool.imap(functions.identity, [bad])),
+    ]
+    for get in gets:
+        with pytest.raises(RuntimeError, match=r"^no pickle of this$"):
+            get()
+
+
+@pytest.mark.ours
+def test_where_it_is_that_cannot_be_pickled_is_told_too(pool: Any) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        pool.map(functions.identity, [{"key": process_functions.Unpicklable()}])
+    assert "which holds under key 'key'" in str(caught.value.__cause__)
+
+
 def test_only_what_cannot_be_pickled_fails(pool: Any) -> None:
     """Whatever is sent along with it."""
     lock = threading.Lock()

@@ -295,6 +295,11 @@ def test_what_cannot_be_pickled_is_an_error_at_the_start(mp: Any, place: Any) ->
     process.close()
 
 
+def test_what_pickling_raises_is_the_error(mp: Any) -> None:
+    with pytest.raises(RuntimeError, match="no pickle of this"):
+        mp.Process(target=functions.note, args=(functions.Unpicklable(),)).start()
+
+
 def test_processes_may_wait_for_each_other(start: Callable[..., Any], place: Any) -> None:
     processes = [start(functions.meet, place, number, 4) for number in range(4)]
     for process in processes:

@@ -37,6 +37,20 @@ def test_text_that_a_process_leaves_with_is_shown(mp: Any, capfd: pytest.Capture
     assert capfd.readouterr().err == "that is why\n"
 
 
+@pytest.mark.local_only("files")
+def test_last_words_go_where_the_process_wants_them(
+    mp: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "words"
+    assert _run(mp, functions.leave_unheard, str(file), [1, 2, 3]).exitcode == 1
+    assert file.read_text() == "[1, 2, 3]\n"
+    process = _run(mp, functions.leave_unheard, str(file), None)
+    assert process.exitcode == 1
+    first, *_, last = file.read_text().splitlines()
+    assert (first, last) == (f"Process {process.name}:", "ValueError: told nobody else")
+    assert capfd.readouterr().err == ""
+
+
 def test_the_exit_code_of_the_system(mp: Any) -> None:
     assert _run(mp, functions.leave_at_once, 9).exitcode == 9
 

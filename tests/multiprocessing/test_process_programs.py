@@ -73,6 +73,36 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("module", ["multiprocessing", "lithops.multiprocessing"])
+def test_the_loggers_level_goes_along(run_program: RunProgram, module: str) -> None:
+    program = run_program(
+        f"""
+import {module} as mp
+
+def level(_=None):
+    mp.get_logger().critical("heard")
+    return mp.get_logger().getEffectiveLevel()
+
+def tell(queue):
+    queue.put(level())
+
+if __name__ == "__main__":
+    mp.set_start_method("spawn")
+    mp.log_to_stderr().setLevel(37)
+    queue = mp.Queue()
+    process = mp.Process(target=tell, args=(queue,))
+    process.start()
+    print(queue.get())
+    process.join()
+    with mp.Pool(1) as pool:
+        print(pool.map(level, [1, 2]))
+"""
+    )
+    said = program.stdout.splitlines()
+    assert [line for line in said if "heard" not in line] == ["37", "[37, 37]"]
+    assert (program.stdout + program.stderr).count("heard") == 3
+
+
+@pytest.mark.parametrize("module", ["multiprocessing", "lithops.multiprocessing"])
 def test_a_program_waits_for_its_processes_and_stops_its_daemons(
     run_program: RunProgram, module: str
 ) -> None:

@@ -117,7 +117,12 @@ class Barrier(SharedObject, threading.Barrier):
     """See `multiprocessing.Barrier`. When a process is killed that waits in it, it is broken, some seconds later."""
 
     def __init__(
-        self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: object = None,  # noqa: ARG002 - as the standard's
     ) -> None:
         session = current_session()
         self._open(session, session.key("barrier"), parties, action, timeout)

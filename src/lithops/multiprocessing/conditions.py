@@ -79,7 +79,12 @@ return answer
 class Condition(SharedObject, synchronize.Condition):
     """See `multiprocessing.Condition`. A process that is killed while it waits takes no notification from others."""
 
-    def __init__(self, lock: Lock | RLock | None = None) -> None:
+    def __init__(
+        self,
+        lock: Lock | RLock | None = None,
+        *,
+        ctx: object = None,  # noqa: ARG002 - as the standard's
+    ) -> None:
         if lock is None:
             lock = RLock()
         elif not isinstance(lock, (Lock, RLock)):
@@ -194,7 +199,7 @@ return 1
 class Event(SharedObject):
     """See `multiprocessing.Event`. Whoever waits when it is set wakes, even if it is cleared at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ctx: object = None) -> None:  # noqa: ARG002 - as the standard's
         session = current_session()
         self._open(session, session.key("event"))
 

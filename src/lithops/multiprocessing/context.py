@@ -7,6 +7,7 @@ like ``spawn``; the other names are accepted, and mean the same.
 from __future__ import annotations
 
 import os
+import sys
 from multiprocessing import context as standard
 from typing import Any
 
@@ -81,7 +82,10 @@ class LithopsContext(standard.BaseContext):
             "sockets and the standard library's connections are of one machine: send a lithops Pipe or Queue"
         )
 
-    def set_executable(self, executable: str) -> None:
+    def set_executable(self, executable: str | bytes | os.PathLike[str]) -> None:
+        """Accepts the interpreter of this program, and refuses others."""
+        if os.fsdecode(executable) == sys.executable:
+            return
         raise NotImplementedError(
             f"workers are not started with {executable!r}: set the interpreter or image of your backend with `runtime` "
             "in the configuration"

@@ -17,15 +17,18 @@ from typing import Any
 
 _atexit: Any = atexit
 _standard: Any = standard
+_util: Any = util
 _NEVER_S = 86_400.0
 
 
 class ParentProcess(standard.BaseProcess):
     """The process that started this one, as this one sees it."""
 
-    def __init__(self, name: str, pid: int, argv: list[str]) -> None:
+    def __init__(self, name: str, pid: int, argv: list[str], logging: tuple[bool, int] | None) -> None:
         self.argv = argv
         """Of the program, which is that of its processes too."""
+        self.logging = logging
+        """Whether `multiprocessing.get_logger` writes to standard error, and its level; None if it is not used."""
         self._identity = ()
         self._name = name
         self._pid = pid
@@ -59,10 +62,12 @@ class ParentProcess(standard.BaseProcess):
     def here(cls) -> ParentProcess:
         """This process, for its children."""
         current = standard.current_process()
-        return cls(current.name, current.pid or 0, sys.argv)
+        logger = _util._logger
+        logging = None if logger is None else (_util._log_to_stderr, logger.getEffectiveLevel())
+        return cls(current.name, current.pid or 0, sys.argv, logging)
 
     def __reduce__(self) -> Any:
-        return ParentProcess, (self._name, self._pid, self.argv)
+        return ParentProcess, (self._name, self._pid, self.argv, self.logging)
 
 
 @lru_cache(maxsize=1)
@@ -88,7 +93,7 @@ def running_as(process: Any, parent: ParentProcess, *, alone: bool) -> Iterator[
                 _join_threads(threads)
                 if alone:
                     _atexit._run_exitfuncs()
-                util._flush_std_streams()  # type: ignore[attr-defined]
+                _util._flush_std_streams()
             finally:
                 _standard._children, _standard._process_counter = before
 
@@ -98,10 +103,18 @@ def member_of(process: Any, parent: ParentProcess) -> Iterator[None]:
     """While entered, `current_process` and `parent_process` answer as in that worker of a pool."""
     before = _standard._current_process, _standard._parent_process, sys.argv
     _standard._current_process, _standard._parent_process, sys.argv = process, parent, parent.argv
+    if parent.logging is not None:
+        _log_as(*parent.logging)
     try:
         yield
     finally:
         _standard._current_process, _standard._parent_process, sys.argv = before
+
+
+def _log_as(to_stderr: bool, level: int) -> None:
+    if to_stderr and not _util._log_to_stderr:
+        _util.log_to_stderr()
+    _util.get_logger().setLevel(level)
 
 
 def _end_children() -> None:

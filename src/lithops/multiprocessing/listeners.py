@@ -72,9 +72,9 @@ class Listener:
     ) -> None:
         self._open = False
         _check(authkey)
-        session = current_session()
+        session, name = (current_session(), "") if address is None else _place(address)
         self._session = session
-        self._key = session.key("listener", _name(address) if address is not None else "")
+        self._key = session.key("listener", name)
         self._address = Address(session.server, self._key.rpartition(":")[2]) if address is None else address
         self._pid = os.getpid()
         session.keep(self)
@@ -134,10 +134,7 @@ class Listener:
 def Client(address: Any, family: str | None = None, authkey: bytes | None = None) -> Connection:  # noqa: N802, ARG001
     """A connection to the `Listener` at that address. Raises `ConnectionRefusedError` if there is none."""
     _check(authkey)
-    if isinstance(address, Address):
-        session, name = session_for(address.server), address.name
-    else:
-        session, name = current_session(), _name(address)
+    session, name = _place(address)
     ours, theirs = make_pipe(session)
     element = pickle.dumps(theirs)
     theirs.close()
@@ -156,9 +153,11 @@ def _keys(key: str) -> list[str]:
     return [key, f"{key}:open"]
 
 
-def _name(address: Any) -> str:
-    """Where the listener with an address of one's own is: it may have a colon in it, or be long."""
-    return hashlib.sha256(repr(address).encode()).hexdigest()
+def _place(address: Any) -> tuple[Session, str]:
+    """The server and the name that an address stands for. One's own may have a colon in it, or be long."""
+    if isinstance(address, Address):
+        return session_for(address.server), address.name
+    return current_session(), hashlib.sha256(repr(address).encode()).hexdigest()
 
 
 def _check(authkey: bytes | None) -> None:

@@ -70,7 +70,7 @@ class Semaphore(SemLock):
 
     _kind = COUNTER
 
-    def __init__(self, value: int = 1) -> None:
+    def __init__(self, value: int = 1, *, ctx: object = None) -> None:  # noqa: ARG002 - as the standard's
         super().__init__(_count(value), SEM_VALUE_MAX)
 
     def get_value(self) -> int:
@@ -95,7 +95,7 @@ class BoundedSemaphore(Semaphore):
 
     _kind = OWNED
 
-    def __init__(self, value: int = 1) -> None:
+    def __init__(self, value: int = 1, *, ctx: object = None) -> None:  # noqa: ARG002 - as above
         SemLock.__init__(self, _count(value), value)
 
     def __repr__(self) -> str:
@@ -108,7 +108,7 @@ class _Mutex(SemLock):
     _owner = ""
     _depth = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, ctx: object = None) -> None:  # noqa: ARG002 - as above
         super().__init__(1, 1)
 
     def _is_mine(self) -> bool:

@@ -179,6 +179,8 @@ class Outbox:
             for place, element in zip(places, work, strict=True):
                 self._send(runner, [place], [element])
             return
+        if isinstance(error, NotSerializable):
+            error = error.as_pickle_raised()
         for place in places:
             self._settle(place, (False, error))
 

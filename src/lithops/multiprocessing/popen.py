@@ -11,6 +11,7 @@ from multiprocessing import context, process, util
 from typing import Any
 
 from lithops.clock import Event
+from lithops.exceptions import NotSerializable
 from lithops.future import ResponseFuture
 from lithops.multiprocessing import program
 from lithops.multiprocessing.details import export
@@ -59,6 +60,9 @@ class Popen:
                 self._future: ResponseFuture = executor.map_apart(
                     run_process, [arguments], program.call_options(executor)
                 )[0]
+        except NotSerializable as error:
+            self.close()
+            raise error.as_pickle_raised() from error
         except BaseException:
             self.close()
             raise

@@ -55,29 +55,39 @@ def run_process(
         current_session()
     shared.appear_as(name)
     last_words = io.StringIO()
+    streams = sys.stdout, sys.stderr
     if "authkey" not in process._config:  # type: ignore[attr-defined]
         process.authkey = os.urandom(32)
     try:
         with streamed(stream) if stream else nullcontext():
-            errors = sys.stderr if stream else last_words
-            return _exit_code(process, parent, errors, alone=alone), last_words.getvalue()
+            code = _exit_code(process, parent, sys.stderr if stream else last_words, alone=alone)
+        return code, last_words.getvalue()
     finally:
+        sys.stdout, sys.stderr = streams
         shared.leave()
 
 
 def _exit_code(process: Process, parent: ParentProcess, errors: TextIO, *, alone: bool) -> int:
+    """`errors` is where its parent sees why it has failed, unless it has put another standard error in its place."""
+    before = sys.stderr
     try:
         with running_as(process, parent, alone=alone):
             process.run()
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return (end.code or 0) & 0xFF
-        errors.write(f"{end.code}\n")
-        return 1
     except BaseException as error:  # noqa: BLE001 - its parent sees the code, and its user the text
-        errors.write(f"Process {process.name}:\n")
-        # The first frame is this module's.
-        trace = error.__traceback__
-        traceback.print_exception(type(error), error, trace and trace.tb_next, file=errors)
-        return 1
+        code, text = _ending(process, error)
+        print(text, end="", file=errors if sys.stderr is before else sys.stderr, flush=True)
+        return code
     return 0
+
+
+def _ending(process: Process, error: BaseException) -> tuple[int, str]:
+    """The exit code that an error makes, and what is said of it, as in a process of the standard library."""
+    if not isinstance(error, SystemExit):
+        # The first frame is this module's.
+        lines = traceback.format_exception(
+            type(error), error, error.__traceback__ and error.__traceback__.tb_next
+        )
+        return 1, "".join([f"Process {process.name}:\n", *lines])
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF, ""
+    return 1, f"{error.code}\n"

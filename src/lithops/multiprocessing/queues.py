@@ -219,7 +219,7 @@ class Queue(standard.Queue):  # type: ignore[type-arg] # it takes a type argumen
 
     _counts = False
 
-    def __init__(self, maxsize: int = 0) -> None:
+    def __init__(self, maxsize: int = 0, *, ctx: object = None) -> None:  # noqa: ARG002 - as the standard's
         session = current_session()
         self._open(session, session.key("queue"), max(maxsize, 0))
 
@@ -284,7 +284,7 @@ class JoinableQueue(Queue):
 class SimpleQueue(standard.SimpleQueue):  # type: ignore[type-arg] # as above
     """As `multiprocessing.SimpleQueue`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ctx: object = None) -> None:  # noqa: ARG002 - as above
         session = current_session()
         self._open(session, session.key("queue"))
 

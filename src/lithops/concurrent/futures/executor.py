@@ -25,7 +25,7 @@ from lithops.concurrent.futures.errors import as_broken
 from lithops.concurrent.futures.future import Future, stop
 from lithops.concurrent.futures.native import make_native
 from lithops.concurrent.futures.work import INITIALIZER_FAILED, Chunked, Runner, Setup, chunks
-from lithops.exceptions import InvalidCall
+from lithops.exceptions import InvalidCall, NotSerializable
 from lithops.future import ResponseFuture
 from lithops.wire.messages import StoredBlob
 
@@ -218,11 +218,13 @@ class FunctionExecutor(futures.Executor):
             half = len(calls) // 2
             self._hand_over(calls[:half])
             self._hand_over(calls[half:])
-        else:
-            future = calls[0].future
-            if future.claim():
-                future.set_exception(error)
-            self._finish(future)
+            return
+        if isinstance(error, NotSerializable):
+            error = error.as_pickle_raised()
+        future = calls[0].future
+        if future.claim():
+            future.set_exception(error)
+        self._finish(future)
 
     def _follow(self, future: Future[Any], native: ResponseFuture) -> None:
         future.response_future = native
