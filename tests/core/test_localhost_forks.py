@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -141,3 +142,17 @@ if __name__ == "__main__":
     assert alive
     program.kill()
     eventually(lambda: not [pid for pid in alive if os.path.exists(f"/proc/{pid}")])
+
+
+def test_the_standard_librarys_managers_let_workers_in(make: Make) -> None:
+    fexec = make()
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        shared = manager.dict()
+
+        def note(number: int) -> bool:
+            shared[number] = os.getpid()
+            return any("AUTHKEY" in name for name in os.environ)
+
+        assert fexec.get_result(fexec.map(note, range(3))) == [False] * 3
+        assert sorted(shared.keys()) == [0, 1, 2]
+        assert os.getpid() not in shared.values()

@@ -90,14 +90,11 @@ class Pool(pool.Pool):
         executor = _executor(processes, maxtasksperchild)
         self._pool = range(processes or executor.invoker.workers)
         streaming = printer()
-        here = executor.backend == "localhost"
-        # No secret travels to a cloud.
-        authkey = bytes(process.current_process().authkey) if here else None
         # As many as the standard library's pool would start.
         first, *_ = [next(_process._process_counter) for _ in self._pool]
-        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, authkey, first)
+        setup = Setup(initializer, tuple(initargs), streaming.key if streaming else None, first)
         options = {} if maxtasksperchild is None else {"chunksize": 1}
-        workers = len(self._pool) if here else 0
+        workers = len(self._pool) if executor.backend == "localhost" else 0
         outbox = Outbox(executor, setup, self._cache, options, workers=workers, printer=streaming)
         self._taskqueue: Any = outbox
         self._end = look_after(self, outbox.terminate)

@@ -30,15 +30,13 @@ class Setup:
         initializer: Callable[..., object] | None,
         initargs: tuple[Any, ...],
         stream: str | None,
-        authkey: bytes | None,
         first: int,
     ) -> None:
-        """`authkey` is that of the workers; None: they make one up. `first` is the number of the first one."""
+        """`first` is the number of the first worker."""
         self.pool = os.urandom(8).hex()
         self.parent = ParentProcess.here()
         self.identity = tuple(_standard_process.current_process()._identity)
         self.first = first
-        self.authkey = authkey
         self.initializer = initializer
         self.initargs = initargs
         self.stream = stream
@@ -136,7 +134,6 @@ def _worker_process(setup: Setup) -> Any:
     if setup.pool not in _processes:
         identity = *setup.identity, _number(setup)
         process: Any = Process(name="SpawnPoolWorker-" + ":".join(map(str, identity)), daemon=True)
-        process.authkey = setup.authkey or os.urandom(32)
         process._identity = identity
         process._parent_pid = setup.parent.pid
         _processes[setup.pool] = process

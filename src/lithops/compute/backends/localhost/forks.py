@@ -27,6 +27,8 @@ ANSWER = struct.Struct("=ii")
 """The worker's pid, or 0 and the number of the system's error."""
 EXIT_CODE = struct.Struct("=i")
 """Negative for a signal."""
+KEY_VARIABLE = "LITHOPS_AUTHKEY"
+"""Set for the server alone: the key, in hexadecimal digits, that the program's processes have in common."""
 PASSED = 6
 """So many descriptors come with each request, in the order of the arguments of `_become_worker` and one more."""
 
@@ -35,6 +37,7 @@ def serve(requests_fd: int, modules: Iterable[str]) -> int | None:
     """Import the modules, then fork a worker for each request, and tell of its end. Gives its pipe of claims in a
     worker, and None in the end, when the client is gone."""
     requests = socket.socket(fileno=requests_fd)
+    _take_key()
     for name in modules:
         with contextlib.suppress(ImportError):  # whoever really needs it says so
             import_module(name)
@@ -69,6 +72,14 @@ def serve(requests_fd: int, modules: Iterable[str]) -> int | None:
             os.close(fd)
         children.add(pid, end_fd)
         requests.sendall(ANSWER.pack(pid, error))
+
+
+def _take_key() -> None:
+    """So that workers are let in by the standard library's managers of the program, as its processes would be."""
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if key:
+        process = import_module("multiprocessing.process")
+        process.current_process().authkey = bytes.fromhex(key)
 
 
 def _become_worker(tasks_fd: int, statuses_fd: int, output_fd: int, folder_fd: int, claims_fd: int) -> int:

@@ -16,7 +16,7 @@ from typing import IO, ClassVar
 
 from lithops import version
 from lithops.compute.backends.localhost.channels import Channels
-from lithops.compute.backends.localhost.forks import ANSWER, EXIT_CODE
+from lithops.compute.backends.localhost.forks import ANSWER, EXIT_CODE, KEY_VARIABLE
 from lithops.compute.backends.localhost.process import WorkerProcess
 from lithops.exceptions import ConfigError
 from lithops.wire.messages import StorageRef
@@ -94,7 +94,7 @@ class Interpreter:
                 return self._server.fork(descriptors), None
             # It was killed, as processes are where memory is short.
             self._server.close()
-        self._server = _ForkServer(self._command(), self._environment, output)
+        self._server = _ForkServer(self._command(), {**self._environment, **_key()}, output)
         try:
             return self._server.fork(descriptors), None
         except EOFError:
@@ -178,6 +178,12 @@ class _ForkServer:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             return self._popen.wait()
+
+
+def _key() -> dict[str, str]:
+    """The key of this program's processes. Where nothing has imported them, there is nobody who asks for it."""
+    process = sys.modules.get("multiprocessing.process")
+    return {} if process is None else {KEY_VARIABLE: bytes(process.current_process().authkey).hex()}
 
 
 def _open_pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
