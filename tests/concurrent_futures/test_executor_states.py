@@ -226,13 +226,13 @@ def test_closing_the_results_cancels_what_is_left(
 ) -> None:
     fill(pool, door, eventually)
     other = Door(place, "other")
-    other.open()
     running = pool.submit(square, 1)
-    results: Any = pool.map(pass_gate, [other.path] * 20, range(20))
+    results: Any = pool.map(pass_gate, [door.path, *[other.path] * 19], range(20))
     door.open()
     assert next(results) == 0
     results.close()
     assert list(results) == []
+    other.open()
     running.result(10)
     assert pool.submit(square, 3).result(10) == 9
     assert not other.arrived(19)

@@ -207,6 +207,25 @@ def test_what_a_process_never_came_to_take_is_closed_with_it(session: Session) -
     reader.close()
 
 
+def test_a_process_that_takes_long_to_start_is_not_taken_for_dead(session: Session) -> None:
+    """It has the end, and is still unpickling what comes after that."""
+    ends: tuple[Any, Any] = mp.Pipe()
+    ours, theirs = ends
+    child = new_name()
+    with handed_to(child):
+        pickled = pickle.dumps(theirs)
+    theirs.close()
+    its_own = pickle.loads(pickled)
+    ours.look()
+    its_own.send("at last")
+    assert ours.recv() == "at last"
+    session.bury(child)
+    ours.look()
+    assert is_at_end(ours)
+    its_own.close()
+    ours.close()
+
+
 @pytest.mark.parametrize("how", ["killed", "ended in order"])
 def test_a_reader_notices_by_itself_that_the_other_end_is_dead(
     how: str, short_slices: None, start_program: Start, session: Session

@@ -46,8 +46,10 @@ local function settle(state, e, expiry)
 end
 """
 )
-# state, index of the process | expiry, process, token or "", ends
+# Who takes a handle is there, though a process appears by its name only when all that it was given is unpickled.
+# state, index of the process, its presence, its grave | expiry, process, token or "", ends
 _ADOPT = """
+if redis.call('EXISTS', KEYS[4]) == 0 then redis.call('SET', KEYS[3], '1', 'PX', ARGV[1], 'NX') end
 for i = 4, #ARGV do
   local e = ARGV[i]
   redis.call('HDEL', KEYS[1], e .. ':~' .. ARGV[3])
@@ -139,9 +141,10 @@ class Handles:
 
         A process takes what was handed to it before it appears by its name.
         """
-        me = owner or self._session.me
-        keys = [self._state, index(self._session, me)]
-        self._session.script(_ADOPT, keys, self._session.expiry_ms, me, token, *ends)
+        session = self._session
+        me = owner or session.me
+        keys = [self._state, index(session, me), session.presence(me), session.grave(me)]
+        session.script(_ADOPT, keys, session.expiry_ms, me, token, *ends)
         return me
 
     def reserve(self, end: int) -> tuple[str, str]:
