@@ -288,7 +288,7 @@ def test_a_call_that_holds_the_interpreter(fexec: FunctionExecutor) -> None:
         fexec.call_async(re.match, ("(a+)+$", "a" * 40 + "b"), timeout=0.2).result(timeout=20)
 
 
-def test_a_worker_that_is_stopped(fexec: FunctionExecutor, tmp_path: Path) -> None:
+def test_a_worker_that_is_stopped(fexec: FunctionExecutor, tmp_path: Path, eventually: Eventually) -> None:
     gate = Gate(tmp_path)
 
     def stop(gate: str) -> None:
@@ -297,7 +297,7 @@ def test_a_worker_that_is_stopped(fexec: FunctionExecutor, tmp_path: Path) -> No
 
     with pytest.raises(CallTimeout):
         fexec.call_async(stop, gate.path, timeout=1).result(timeout=20)
-    assert not is_alive(gate.pid())
+    eventually(lambda: not is_alive(gate.pid()))
 
 
 def test_a_timeout_ends_what_the_call_has_started(
