@@ -78,7 +78,8 @@ def test_workers_import_no_more_than_they_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert eval(done.stdout) == [
-        "lithops.version", "lithops.concurrent", "lithops.concurrent.futures", "lithops.concurrent.futures.work",
+        "lithops.version", "lithops.concurrent", "lithops.concurrent.futures", "lithops.worker",
+        "lithops.worker.initializer", "lithops.concurrent.futures.work",
     ]  # fmt: skip
 
 

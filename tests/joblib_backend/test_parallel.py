@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
 import joblib
 import pytest
 from joblib import Parallel, delayed
-from parallel_backends import BOTH, Refused, appear, context, pid_of_worker, refuse, square
+from parallel_backends import (
+    BOTH,
+    Refused,
+    appear,
+    context,
+    learn,
+    learned,
+    pid_of_worker,
+    refuse,
+    square,
+)
 
 
 @pytest.fixture(scope="module", params=BOTH, autouse=True)
@@ -263,3 +274,24 @@ def test_threads_of_libraries_share_the_cpus(monkeypatch: pytest.MonkeyPatch) ->
 def test_threads_of_libraries_can_be_bounded(backend: str) -> None:
     with joblib.parallel_config(backend=backend, n_jobs=2, inner_max_num_threads=3):
         assert set(Parallel()(delayed(threads_allowed)() for _ in range(4))) == {"3"}
+
+
+# ---------------------------------------------------------------- initializers
+
+
+def test_each_worker_is_initialized_once_before_its_first_batch(backend: str) -> None:
+    options = {"initializer": learn, "initargs": ("first",)}
+    with context(backend, **options):
+        for _ in range(2):
+            assert Parallel(batch_size=1)(delayed(learned)(x) for x in range(8)) == [["first"]] * 8
+    with context(backend):
+        own = Parallel(n_jobs=2, batch_size=1, backend=backend, **options)
+        assert own(delayed(learned)(x) for x in range(8)) == [["first"]] * 8
+
+
+def test_calls_fail_where_the_initializer_has_failed(backend: str) -> None:
+    with (
+        context(backend, initializer=learn, initargs=("unspeakable",)),
+        pytest.raises(BrokenExecutor),
+    ):
+        Parallel()(delayed(learned)(x) for x in range(4))

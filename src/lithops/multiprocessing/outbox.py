@@ -114,7 +114,7 @@ class Outbox:
         if self._printer is not None:
             self._printer.catch_up()
         if self._finished:
-            export(self._finished, f"pool-{self._setup.pool}", pictures=True)
+            export(self._finished, f"pool-{self._setup.name}", pictures=True)
             self._finished = None
 
     # ------------------------------------------------------------ sending

@@ -15,6 +15,7 @@ from lithops.multiprocessing.identity import ParentProcess, member_of
 from lithops.multiprocessing.output import streamed
 from lithops.multiprocessing.process import Process
 from lithops.worker import NUMBER_VARIABLE
+from lithops.worker.initializer import Initializer
 
 _standard: Any = standard
 _standard_process: Any = standard_process
@@ -22,8 +23,8 @@ CHUNKED = (_standard.mapstar, _standard.starmapstar)
 """The standard library's functions that run a chunk of a map: a task of theirs brings function and arguments along."""
 
 
-class Setup:
-    """What makes any worker one of a pool."""
+class Setup(Initializer):
+    """What makes any worker one of a pool, whose name it has."""
 
     def __init__(
         self,
@@ -33,12 +34,10 @@ class Setup:
         first: int,
     ) -> None:
         """`first` is the number of the first worker."""
-        self.pool = os.urandom(8).hex()
+        super().__init__(initializer, initargs)
         self.parent = ParentProcess.here()
         self.identity = tuple(_standard_process.current_process()._identity)
         self.first = first
-        self.initializer = initializer
-        self.initargs = initargs
         self.stream = stream
 
 
@@ -53,7 +52,7 @@ class Runner:
         self._function = function
         self._mapper = mapper
         self._setup = setup
-        self.namespace = setup.pool
+        self.namespace = setup.name
         """Functions and initializer share their globals in a worker: see `lithops.prepare.serialize`."""
 
     def __call__(self, work: Any) -> Any:
@@ -62,7 +61,10 @@ class Runner:
             member_of(_worker_process(setup), setup.parent),
             streamed(setup.stream) if setup.stream else nullcontext(),
         ):
-            _initialize(setup)
+            # If it has failed, every task fails as it did.
+            failure = setup.run_once()
+            if failure is not None:
+                raise failure
             if self._mapper is not None:
                 return _packed(self._mapper((self._function, work)))
             arguments, named = work
@@ -102,24 +104,6 @@ def _unpacked(pickled: Any, buffers: list[Any]) -> Any:
     return pickle.loads(pickled, buffers=buffers)
 
 
-_initialized: dict[str, BaseException | None] = {}
-
-
-def _initialize(setup: Setup) -> None:
-    """Run the pool's initializer, once in each worker. If it has failed, every task fails as it did."""
-    if setup.pool not in _initialized:
-        _initialized[setup.pool] = None
-        if setup.initializer is not None:
-            try:
-                setup.initializer(*setup.initargs)
-            except BaseException as error:
-                _initialized[setup.pool] = error
-                raise
-    failed = _initialized[setup.pool]
-    if failed is not None:
-        raise failed.with_traceback(None)
-
-
 def _number(setup: Setup) -> int:
     """The worker's among all of its pool. On a cloud, where nobody counts them, one that no other will have."""
     counted = os.environ.get(NUMBER_VARIABLE)
@@ -131,10 +115,10 @@ _processes: dict[str, Any] = {}
 
 def _worker_process(setup: Setup) -> Any:
     """What `current_process` gives in a worker of that pool."""
-    if setup.pool not in _processes:
+    if setup.name not in _processes:
         identity = *setup.identity, _number(setup)
         process: Any = Process(name="SpawnPoolWorker-" + ":".join(map(str, identity)), daemon=True)
         process._identity = identity
         process._parent_pid = setup.parent.pid
-        _processes[setup.pool] = process
-    return _processes[setup.pool]
+        _processes[setup.name] = process
+    return _processes[setup.name]

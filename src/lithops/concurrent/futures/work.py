@@ -1,4 +1,4 @@
-"""What is sent in place of a function: it sets the worker up first. Workers import this module and none beside it."""
+"""What is sent in place of a function: it sets the worker up first. Workers import little beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from inspect import Parameter, Signature
 from typing import Any
 
+from lithops.worker.initializer import Initializer
+
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 
@@ -16,37 +18,23 @@ INITIALIZER_FAILED = "lithops_initializer_failed"
 """The attribute of an error which says that the initializer has failed, and how."""
 
 
-class Setup:
+class Setup(Initializer):
     """What a worker does once, before its first call for an executor."""
 
     def __init__(self, initializer: Function | None, initargs: Arguments, thread_name: str = "") -> None:
-        self.executor = os.urandom(8).hex()
-        """A name for the executor."""
-        self._initializer = initializer
-        self._initargs = initargs
+        super().__init__(initializer, initargs)
         self._thread_name = thread_name
 
     def apply(self) -> None:
         """Set this worker up, unless it is. Raises `BrokenExecutor` if the initializer has failed, now or before."""
-        if self.executor not in _outcomes:
-            _outcomes[self.executor] = self._run()
-        failure = _outcomes[self.executor]
+        failure = self.run_once()
         if failure is not None:
             raise _broken(failure) from failure
 
     def _run(self) -> BaseException | None:
         if self._thread_name:
             threading.current_thread().name = f"{self._thread_name}_{os.getpid()}"
-        if self._initializer is not None:
-            try:
-                self._initializer(*self._initargs)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, as in the standard library
-                return error
-        return None
-
-
-_outcomes: dict[str, BaseException | None] = {}
-"""In a worker: the executors that it has been set up for, and the errors of their initializers."""
+        return super()._run()
 
 
 class Runner:
@@ -59,7 +47,7 @@ class Runner:
 
     def __init__(self, functions: list[Function], setup: Setup) -> None:
         self.__name__ = _name(functions[0])
-        self.namespace = setup.executor
+        self.namespace = setup.name
         """Functions and initializer share their globals in a worker: see `lithops.prepare.serialize`."""
         self._functions = functions
         self._setup = setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from joblib.parallel import (
@@ -17,6 +18,8 @@ from lithops.executors import FunctionExecutor
 from lithops.util.joblib.lender import Lender
 from lithops.util.joblib.packing import Sharing
 from lithops.util.joblib.run import BatchCall, Run
+from lithops.util.joblib.worker import initialized
+from lithops.worker.initializer import Initializer
 
 _DOUBLINGS = 3
 """joblib doubles its batches while they are short. Each of ours is a call of an executor, so they grow faster."""
@@ -29,19 +32,23 @@ _run_numbers = itertools.count()
 class LithopsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] # joblib has no types
     """Runs the batches of one `joblib.Parallel` at a time; for others at the same time it makes backends like itself.
 
-    `options` are those of `lithops.FunctionExecutor`, or `executor`, one to use.
+    Each worker calls ``initializer(*initargs)`` before its first batch. `options` are those of
+    `lithops.FunctionExecutor`, or `executor`, one to use.
     """
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
 
     def __init__(
-        self, nesting_level: int | None = None, inner_max_num_threads: int | None = None, **options: Any
-    ) -> None:
+        self, nesting_level: int | None = None, inner_max_num_threads: int | None = None,
+        initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = (), **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self.parallel: Any = None
         """Whose batches these are; None between two of them."""
         self._lender = Lender(options)
+        self._own_initializer = Initializer(initializer, initargs) if initializer else None
+        self._initializer: Initializer | None = None
         self._executor: FunctionExecutor | None = None
         self._sharing = Sharing()
         self._environment: dict[str, str] = {}
@@ -62,9 +69,11 @@ class LithopsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def configure(
         self, n_jobs: int | None = 1, parallel: Any = None, max_nbytes: int | None = 1 << 20,
-        mmap_mode: str | None = "r", **_: Any,
+        mmap_mode: str | None = "r", initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (), **_: Any,
     ) -> int:  # fmt: skip
-        """Get ready for the calls of `parallel`, and give the number of workers."""
+        """Get ready for the calls of `parallel`, and give the number of workers. What joblib gives besides is about
+        its own ways to start processes."""
         if self.parallel is not None and self.parallel is not parallel:
             raise FallbackToBackend(self._another())
         workers = self.effective_n_jobs(n_jobs)
@@ -80,12 +89,14 @@ class LithopsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._readers = 1 if is_local else _READERS
         same_files = is_local and "interpreter" in self._executor.compute_handler.describe()
         self._sharing = Sharing(max_nbytes, mmap_mode, same_files)
+        self._initializer = Initializer(initializer, initargs) if initializer else self._own_initializer
         self.parallel = parallel
         return workers
 
     def _another(self) -> LithopsBackend:
         other = LithopsBackend(self.nesting_level, self.inner_max_num_threads)
         other._lender = self._lender
+        other._own_initializer = self._own_initializer
         return other
 
     def start_call(self) -> None:
@@ -120,6 +131,8 @@ class LithopsBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def submit(self, func: Callable[[], Any], callback: Callable[[BatchCall], None]) -> BatchCall:
         """Run a batch; `callback` is called with what this gives when the batch has ended."""
         assert self._run is not None
+        if self._initializer is not None:
+            func = partial(initialized, self._initializer, func)
         return self._run.submit(func, callback)
 
     apply_async = submit

@@ -7,6 +7,7 @@ Elsewhere a worker reads each object once, and keeps it while calls of the same 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from lithops.storage.base import SupportsMapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy
 
     from lithops.storage.client import Storage
+    from lithops.worker.initializer import Initializer
 
 _KEEP_BYTES = 128 << 20
 """What a worker keeps beyond what its latest call has used: half of the memory of the smallest functions."""
@@ -78,6 +80,16 @@ def run_stored(message: bytes | str, storage: Storage, modules: object = ()) -> 
         batch = pickle.loads(_reader.read(message) if isinstance(message, str) else message)
     finally:
         _reader.end_call()
+    return batch()
+
+
+def initialized(initializer: Initializer, batch: Callable[[], Any]) -> Any:
+    """Run a batch in a worker that has run the initializer. Raises `BrokenExecutor` if that has failed."""
+    failure = initializer.run_once()
+    if failure is not None:
+        from concurrent.futures import BrokenExecutor  # few batches need it
+
+        raise BrokenExecutor(f"the initializer failed: {type(failure).__name__}: {failure}") from failure
     return batch()
 
 

@@ -1,0 +1,35 @@
+"""What each worker does once, before the first call that needs it: initializers of pools, executors and contexts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+_outcomes: dict[str, BaseException | None] = {}
+"""In a worker: the names of the initializers that have run, and what they raised."""
+
+
+class Initializer:
+    """A function and its arguments; None: there is nothing to do. Every copy that travels is the same one."""
+
+    def __init__(self, function: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+        self.name = os.urandom(8).hex()
+        self._function = function
+        self._arguments = arguments
+
+    def run_once(self) -> BaseException | None:
+        """Run it, unless this worker has. Gives what it raised, now or then: with its traceback the first time."""
+        if self.name in _outcomes:
+            failure = _outcomes[self.name]
+            return failure and failure.with_traceback(None)
+        _outcomes[self.name] = self._run()
+        return _outcomes[self.name]
+
+    def _run(self) -> BaseException | None:
+        if self._function is not None:
+            try:
+                self._function(*self._arguments)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, whoever needs it is told
+                return error
+        return None
