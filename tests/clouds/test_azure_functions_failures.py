@@ -173,7 +173,8 @@ def test_azures_own_timeout_ends_a_call_in_words(azure: Azure, execute: Execute,
         time.sleep(duration_s)
         return duration_s
 
-    executor = execute(trigger=trigger, runtime_timeout=5)
+    # The other call may start in a new instance, which has to be there in time too.
+    executor = execute(trigger=trigger, runtime_timeout=10)
     executor.map(rest, [0.0])
     executor.get_result(timeout=_PATIENCE_S)
     started = time.monotonic()

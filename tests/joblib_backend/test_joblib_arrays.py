@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from lithops.storage.base import Body
 from lithops.storage.client import Storage as StorageClient
 from lithops.wire.keys import JOBS_PREFIX
 
-Eventually = Callable[..., None]
 LARGE = (500, 500)
 """Two million bytes of float64."""
 SMALL = (100, 200)
@@ -115,16 +114,19 @@ def test_what_changes_between_runs_is_sent_anew() -> None:
     assert second == [(2 * array.size, False)] * 2
 
 
-def test_arrays_of_one_call_each_are_deleted_as_the_run_goes_on(
-    stored: list[str], eventually: Eventually
-) -> None:
+def test_arrays_of_one_call_each_are_deleted_as_the_run_goes_on(stored: list[str]) -> None:
+    before = left()
+    counts: list[int] = []
+
     def calls() -> Iterator[Any]:
         for x in range(30):
-            eventually(lambda: len(left()) < 8, "what has been used is still there")
+            # It is read by the thread that has just taken note of a call's end.
+            counts.append(len(left() - before))
             yield delayed(look)(np.full(LARGE, x), x)
 
     Parallel(batch_size=1, pre_dispatch=2)(calls())
     assert len(stored) == 30
+    assert max(counts) < 8
 
 
 # ---------------------------------------------------------------- as joblib is told
