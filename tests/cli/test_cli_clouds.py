@@ -30,6 +30,7 @@ def journey(command: Command, config: Mapping[str, Any], *, memory: int) -> None
     backend = config["lithops"]["backend"]
     command.configure({**config, "lithops": {**config["lithops"], "log_level": "INFO"}})
     assert f"no runtime is deployed on {backend}" in command.succeeds("runtime", "list").out
+    command.succeeds("clean", "--older-than", "0s")  # what other tests have left
 
     checked = command("doctor")
     assert [line for line in checked.out.splitlines() if line.startswith("!!")] == []
