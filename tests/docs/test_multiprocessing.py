@@ -43,7 +43,7 @@ def test_names_are_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["allow_connection_pickling", "set_executable"])
 def test_what_is_refused_says_what_to_do(name: str) -> None:
-    assert "refused" in ROWS[name]
+    assert ROWS[name].startswith("refused")
     with pytest.raises(NotImplementedError, match=r"runtime|Pipe"):
         getattr(mp, name)(*["python"][: name == "set_executable"])
 

@@ -19,6 +19,7 @@ import pytest
 import lithops.multiprocessing as lithops_mp
 import lithops.multiprocessing.pool as lithops_pool
 from lithops.multiprocessing import shared_memory
+from lithops.multiprocessing.context import _MADE_BY
 
 _METHODS = ["spawn", "fork", "forkserver"]
 _MODULES = ["multiprocessing", "lithops.multiprocessing"]
@@ -162,26 +163,15 @@ def test_the_programs_own_interpreter_can_be_set(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "Queue",
-        "JoinableQueue",
-        "SimpleQueue",
-        "Lock",
-        "RLock",
-        "Semaphore",
-        "BoundedSemaphore",
-        "Condition",
-        "Event",
-    ],
+    ("name", "module"), [each for each in _MADE_BY.items() if each[1] in ("queues", "synchronize")]
 )
-def test_classes_take_a_context_as_the_standards(name: str) -> None:
+def test_classes_take_a_context_as_the_standards(name: str, module: str) -> None:
     """Which have to be given one: so do subclasses that programs have made of them."""
-    module = "queues" if name.endswith("Queue") else "synchronize"
+    arguments = (2,) if name == "Barrier" else ()
     made = {}
     for package, context in (("multiprocessing", multiprocessing), ("lithops.multiprocessing", lithops_mp)):
         cls = getattr(importlib.import_module(f"{package}.{module}"), name)
-        made[package] = type("Own", (cls,), {})(ctx=context.get_context("spawn"))
+        made[package] = type("Own", (cls,), {})(*arguments, ctx=context.get_context("spawn"))
     ours = made["lithops.multiprocessing"]
     assert ours.empty() if module == "queues" else repr(ours)
 
