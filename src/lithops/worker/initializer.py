@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+INITIALIZER_FAILED = "lithops_initializer_failed"
+"""The attribute of an error which says that the initializer has failed, and how."""
 _outcomes: dict[str, BaseException | None] = {}
 """In a worker: the names of the initializers that have run, and what they raised."""
 
@@ -26,6 +28,12 @@ class Initializer:
         _outcomes[self.name] = self._run()
         return _outcomes[self.name]
 
+    def apply(self) -> None:
+        """`run_once`, and raise `BrokenExecutor` if it has failed, now or then."""
+        failure = self.run_once()
+        if failure is not None:
+            raise _broken(failure) from failure
+
     def _run(self) -> BaseException | None:
         if self._function is not None:
             try:
@@ -33,3 +41,12 @@ class Initializer:
             except BaseException as error:  # noqa: BLE001 - whatever it is, whoever needs it is told
                 return error
         return None
+
+
+def _broken(failure: BaseException) -> BaseException:
+    from concurrent.futures import BrokenExecutor  # which takes longer to import than most of the worker
+
+    reason = f"{type(failure).__name__}: {failure}"
+    error = BrokenExecutor(f"the initializer failed: {reason}")
+    setattr(error, INITIALIZER_FAILED, reason)
+    return error

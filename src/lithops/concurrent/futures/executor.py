@@ -24,10 +24,11 @@ from lithops import executors
 from lithops.concurrent.futures.errors import as_broken
 from lithops.concurrent.futures.future import Future, stop
 from lithops.concurrent.futures.native import make_native
-from lithops.concurrent.futures.work import INITIALIZER_FAILED, Chunked, Runner, Setup, chunks
+from lithops.concurrent.futures.work import Chunked, Runner, Setup, chunks
 from lithops.exceptions import InvalidCall, NotSerializable
 from lithops.future import ResponseFuture
 from lithops.wire.messages import StoredBlob
+from lithops.worker.initializer import INITIALIZER_FAILED
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,9 +14,6 @@ from lithops.worker.initializer import Initializer
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
 
-INITIALIZER_FAILED = "lithops_initializer_failed"
-"""The attribute of an error which says that the initializer has failed, and how."""
-
 
 class Setup(Initializer):
     """What a worker does once, before its first call for an executor."""
@@ -24,12 +21,6 @@ class Setup(Initializer):
     def __init__(self, initializer: Function | None, initargs: Arguments, thread_name: str = "") -> None:
         super().__init__(initializer, initargs)
         self._thread_name = thread_name
-
-    def apply(self) -> None:
-        """Set this worker up, unless it is. Raises `BrokenExecutor` if the initializer has failed, now or before."""
-        failure = self.run_once()
-        if failure is not None:
-            raise _broken(failure) from failure
 
     def _run(self) -> BaseException | None:
         if self._thread_name:
@@ -73,14 +64,6 @@ def chunks(arguments: Iterable[Arguments], size: int) -> Iterator[list[Arguments
     remaining = iter(arguments)
     while chunk := list(itertools.islice(remaining, size)):
         yield chunk
-
-
-def _broken(failure: BaseException) -> BaseException:
-    from concurrent.futures import BrokenExecutor  # which takes longer to import than most of the worker
-
-    error = BrokenExecutor("the initializer failed")
-    setattr(error, INITIALIZER_FAILED, f"{type(failure).__name__}: {failure}")
-    return error
 
 
 def _name(function: Function) -> str:

@@ -85,11 +85,7 @@ def run_stored(message: bytes | str, storage: Storage, modules: object = ()) -> 
 
 def initialized(initializer: Initializer, batch: Callable[[], Any]) -> Any:
     """Run a batch in a worker that has run the initializer. Raises `BrokenExecutor` if that has failed."""
-    failure = initializer.run_once()
-    if failure is not None:
-        from concurrent.futures import BrokenExecutor  # few batches need it
-
-        raise BrokenExecutor(f"the initializer failed: {type(failure).__name__}: {failure}") from failure
+    initializer.apply()
     return batch()
 
 
